@@ -1,0 +1,103 @@
+"""The settings: one rendered TOML file in, one frozen object out.
+
+The file is written by the role `service`; there are no defaults here, so that a setting is
+declared in one place only.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from cosyhost.errors import CONFIG_INVALID, Problem
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_PATH = Path("/etc/cosyhost/cosyhost.toml")
+
+Positive = Annotated[int, Meta(ge=1)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Word = Annotated[str, Meta(min_length=1)]
+
+
+class Web(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the web process listens; nginx is the only client from outside."""
+
+    listen: Word
+    port: Port
+
+
+class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The queue. The password is no setting: it comes as a systemd credential."""
+
+    url: Annotated[str, Meta(pattern=r"^(rediss?|unix|sentinel)://")]
+
+
+class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where `voices/` and `outputs/` lie: `file:///folder` or any URL obstore knows."""
+
+    url: Annotated[str, Meta(pattern=r"^[a-z0-9]+://")]
+
+
+class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which engine speaks."""
+
+    kind: Literal["espeak"]
+
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one request may bring and how many may wait."""
+
+    body_bytes: Positive
+    text_chars: Positive
+    waiting_jobs: Positive
+
+
+class Jobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How jobs run: `children` at once per GPU, each at most `time_limit_s`, kept `keep_s`."""
+
+    children: Positive
+    time_limit_s: Annotated[int, Meta(ge=15)]
+    keep_s: Positive
+
+
+class Studio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the page offers."""
+
+    restart_button: bool
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings of a release."""
+
+    tier: Word
+    web: Web
+    redis: Redis
+    store: Store
+    engine: Engine
+    limits: Limits
+    jobs: Jobs
+    studio: Studio
+
+
+def load(path: Path = DEFAULT_PATH) -> Config:
+    """Read and check the settings.
+
+    Raises:
+        Problem: CONFIG_INVALID, naming the file and the first key that is wrong.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+        return msgspec.convert(document, Config)
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except (msgspec.ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        reason = str(error)
+    raise Problem(CONFIG_INVALID, path=path, reason=reason)

@@ -1,0 +1,49 @@
+"""What every engine takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Speech:
+    """What is to be spoken, and like whom.
+
+    `text` passed `text.check`; `prompt_audio` is a checked mono WAV of 3 to 30 s at 16 kHz or more.
+    `speed` is 1.0 for the natural pace. The same `seed` gives the same sound.
+    """
+
+    mode: str
+    text: str
+    prompt_audio: Path
+    prompt_text: str
+    instruction: str
+    speed: float
+    seed: int
+
+
+class Engine(Protocol):
+    """One loaded model in one process; it speaks one job at a time."""
+
+    name: str
+    preview: bool
+    """True when the engine does not clone: shown in the page, headers, metrics and file tags."""
+    sample_rate: int
+
+    def load(self) -> None:
+        """Load the model and prove with a short synthesis that it answers."""
+
+    def speak(self, speech: Speech) -> Iterator[npt.NDArray[np.int16]]:
+        """Yield chunks of mono PCM, shape [samples], at `sample_rate` Hz, as they are made.
+
+        Closing the iterator stops the synthesis.
+
+        Raises:
+            Problem: ENGINE_FAILED.
+        """

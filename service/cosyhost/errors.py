@@ -1,0 +1,391 @@
+"""Every failure a person or a program can meet: one stable code, both languages, the next step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One sort of failure.
+
+    `code` never changes once released. `zh`/`en` say what is wrong, `hint_zh`/`hint_en` what to do
+    next; all four may name fields in `str.format` style, filled in when the problem is raised.
+    """
+
+    code: str
+    status: int
+    zh: str
+    en: str
+    hint_zh: str
+    hint_en: str
+
+    @property
+    def title(self) -> str:
+        """The short English title; the same for each occurrence (RFC 9457, 3.1.3)."""
+        return self.code.replace("_", " ").capitalize()
+
+
+class Problem(Exception):
+    """A failure of a known kind, with the figures that belong to this occurrence."""
+
+    def __init__(self, kind: Kind, *, retry_after_s: int | None = None, **figures: Any) -> None:
+        super().__init__(kind.en.format(**figures))
+        self.kind = kind
+        self.figures = figures
+        self.retry_after_s = retry_after_s
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.kind, self.retry_after_s, self.figures)
+
+    def sentence(self, language: str) -> str:
+        """What is wrong and what to do next, in `zh` or `en`."""
+        kind = self.kind
+        said, hint = (
+            (kind.zh, kind.hint_zh) if language.startswith("zh") else (kind.en, kind.hint_en)
+        )
+        gap = "" if language.startswith("zh") else " "
+        return said.format(**self.figures) + gap + hint.format(**self.figures)
+
+    def document(self) -> dict[str, Any]:
+        """The RFC 9457 problem document, with our members beside the standard ones."""
+        kind = self.kind
+        return {
+            "type": f"urn:cosyhost:problem:{kind.code}",
+            "title": kind.title,
+            "status": kind.status,
+            "detail": kind.en.format(**self.figures),
+            "detail_zh": kind.zh.format(**self.figures),
+            "hint": kind.hint_en.format(**self.figures),
+            "hint_zh": kind.hint_zh.format(**self.figures),
+            "code": kind.code,
+        }
+
+
+def _rebuild(kind: Kind, retry_after_s: int | None, figures: dict[str, Any]) -> Problem:
+    return Problem(kind, retry_after_s=retry_after_s, **figures)
+
+
+CONFIG_INVALID = Kind(
+    "config_invalid",
+    500,
+    "配置文件 {path} 无效：{reason}。",
+    "The configuration file {path} is not valid: {reason}.",
+    "请修正这一项，再运行 cosyhost check-config。",
+    "Correct that key, then run cosyhost check-config.",
+)
+REQUEST_INVALID = Kind(
+    "request_invalid",
+    422,
+    "请求字段 {field} 无效：{reason}。",
+    "The request field {field} is not valid: {reason}.",
+    "请对照 /docs 中的接口说明修改请求。",
+    "Compare the request with the API page at /docs.",
+)
+NOT_FOUND = Kind(
+    "not_found",
+    404,
+    "这里没有 {path}。",
+    "There is nothing at {path}.",
+    "接口列表见 /docs。",
+    "The API page at /docs lists what there is.",
+)
+METHOD_NOT_ALLOWED = Kind(
+    "method_not_allowed",
+    405,
+    "{path} 不支持 {method} 方法。",
+    "{path} does not take {method}.",
+    "接口列表见 /docs。",
+    "The API page at /docs lists the methods.",
+)
+INTERNAL_ERROR = Kind(
+    "internal_error",
+    500,
+    "服务内部出错（编号 {reference}）。",
+    "The service failed inside (reference {reference}).",
+    "请重试；若再次出现，请把编号告诉管理员。",
+    "Try again; if it happens again, give the reference to the operator.",
+)
+
+TEXT_EMPTY = Kind(
+    "text_empty",
+    422,
+    "没有要朗读的文字。",
+    "There is no text to speak.",
+    "请输入至少一个字。",
+    "Enter at least one word.",
+)
+TEXT_NO_WORDS = Kind(
+    "text_no_words",
+    422,
+    "文字里只有标点或符号，没有可以朗读的内容。",
+    "The text holds only punctuation or symbols, nothing that can be spoken.",
+    "请输入文字或数字。",
+    "Enter letters or digits.",
+)
+TEXT_CONTROL_TOKENS = Kind(
+    "text_control_tokens",
+    422,
+    "文字里含有模型的控制标记 {token}。",
+    "The text holds a control token of the model: {token}.",
+    "请删去 <|…|> 这样的标记；要控制语气，请用“指令”一栏。",
+    "Remove marks such as <|...|>; to steer the voice use the instruction field.",
+)
+TEXT_TOO_LONG = Kind(
+    "text_too_long",
+    422,
+    "文字有 {characters} 个字，上限是 {limit} 个。",
+    "The text has {characters} characters; the limit is {limit}.",
+    "请分成几段提交。",
+    "Send it in several parts.",
+)
+
+MODE_UNKNOWN = Kind(
+    "mode_unknown",
+    422,
+    "没有“{mode}”这种模式。",
+    "There is no mode {mode!r}.",
+    "可用模式：zero_shot（3 秒极速复刻）、cross_lingual（跨语种复刻）、instruct（自然语言控制）。",
+    "Modes: zero_shot, cross_lingual, instruct.",
+)
+MODE_NEEDS_PROMPT_TEXT = Kind(
+    "mode_needs_prompt_text",
+    422,
+    "3 秒极速复刻需要知道提示音频里说了什么。",
+    "Mode zero_shot needs the prompt text: what the prompt audio says.",
+    "请填写提示文本，或改用跨语种复刻。",
+    "Fill in the prompt text (ref_text), or use mode cross_lingual.",
+)
+MODE_NEEDS_INSTRUCTIONS = Kind(
+    "mode_needs_instructions",
+    422,
+    "自然语言控制需要一句指令。",
+    "Mode instruct needs an instruction.",
+    "例如：请用四川话表达。",
+    "For example: speak in the Sichuan dialect.",
+)
+SPEED_OUT_OF_RANGE = Kind(
+    "speed_out_of_range",
+    422,
+    "语速 {speed} 超出范围。",
+    "The speed {speed} is out of range.",
+    "请取 {low} 到 {high} 之间的值，1 为原速。",
+    "Take a value from {low} to {high}; 1 is the natural speed.",
+)
+FORMAT_UNKNOWN = Kind(
+    "format_unknown",
+    422,
+    "不支持输出格式“{format}”。",
+    "The output format {format!r} is not known.",
+    "可用格式：wav、flac、mp3、opus、pcm。",
+    "Formats: wav, flac, mp3, opus, pcm.",
+)
+
+PROMPT_MISSING = Kind(
+    "prompt_missing",
+    422,
+    "没有提示音频，也没有选择音色。",
+    "There is neither a prompt audio nor a voice.",
+    "请上传或录制 3 到 30 秒的提示音频，或选择一个已有音色。",
+    "Upload or record 3 to 30 s of prompt audio, or choose a voice.",
+)
+PROMPT_EMPTY = Kind(
+    "prompt_empty",
+    422,
+    "提示音频文件是空的（0 字节）。",
+    "The prompt audio file is empty (0 bytes).",
+    "请重新选择或录制。",
+    "Choose or record it again.",
+)
+PROMPT_TOO_LARGE = Kind(
+    "prompt_too_large",
+    413,
+    "提示音频有 {size_mb:.1f} MB，上限是 {limit_mb:.0f} MB。",
+    "The prompt audio has {size_mb:.1f} MB; the limit is {limit_mb:.0f} MB.",
+    "请剪到 30 秒以内，或存为 FLAC 或 MP3。",
+    "Cut it to 30 s, or save it as FLAC or MP3.",
+)
+PROMPT_NOT_AUDIO = Kind(
+    "prompt_not_audio",
+    422,
+    "这个文件不是能识别的音频。",
+    "This file is no audio that can be read.",
+    "请使用 WAV、FLAC、MP3、Ogg 或 Opus。",
+    "Use WAV, FLAC, MP3, Ogg or Opus.",
+)
+PROMPT_TRUNCATED = Kind(
+    "prompt_truncated",
+    422,
+    "提示音频不完整，后半段缺失。",
+    "The prompt audio is cut off: its end is missing.",
+    "请重新导出或重新上传这个文件。",
+    "Export the file again, or upload it again.",
+)
+PROMPT_TOO_SHORT = Kind(
+    "prompt_too_short",
+    422,
+    "提示音频只有 {seconds:.1f} 秒，至少要 {low:.0f} 秒。",
+    "The prompt audio lasts {seconds:.1f} s; at least {low:.0f} s are needed.",
+    "请录长一些，10 秒左右最好。",
+    "Record a longer one; about 10 s is best.",
+)
+PROMPT_TOO_LONG = Kind(
+    "prompt_too_long",
+    422,
+    "提示音频超过 {high:.0f} 秒。",
+    "The prompt audio lasts more than {high:.0f} s.",
+    "请剪出说得最清楚的 3 到 30 秒。",
+    "Cut out the clearest 3 to 30 s.",
+)
+PROMPT_LOW_RATE = Kind(
+    "prompt_low_rate",
+    422,
+    "提示音频的采样率是 {rate} Hz，至少要 {low} Hz。",
+    "The prompt audio is sampled at {rate} Hz; at least {low} Hz are needed.",
+    "请用 16 kHz 以上的采样率重新录制；升频没有用。",
+    "Record it again at 16 kHz or more; converting it upward does not help.",
+)
+PROMPT_UNUSUAL = Kind(
+    "prompt_unusual",
+    422,
+    "提示音频有 {channels} 个声道、采样率 {rate} Hz，超出可处理范围。",
+    "The prompt audio has {channels} channels at {rate} Hz, which is out of range.",
+    "请转成单声道或立体声，48 kHz 以下。",
+    "Convert it to mono or stereo at 48 kHz or less.",
+)
+PROMPT_SILENT = Kind(
+    "prompt_silent",
+    422,
+    "提示音频几乎没有声音（{level_db:.0f} dBFS）。",
+    "The prompt audio is almost silent ({level_db:.0f} dBFS).",
+    "请检查麦克风，再录一次。",
+    "Check the microphone and record it again.",
+)
+PROMPT_CLIPPED = Kind(
+    "prompt_clipped",
+    422,
+    "提示音频严重削波：{share:.0%} 的采样已到满幅。",
+    "The prompt audio is clipped: {share:.0%} of its samples are at full scale.",
+    "请离麦克风远一些或调低增益，再录一次。",
+    "Move away from the microphone or lower the gain, and record it again.",
+)
+
+BODY_TOO_LARGE = Kind(
+    "body_too_large",
+    413,
+    "请求有 {size_mb:.1f} MB，上限是 {limit_mb:.0f} MB。",
+    "The request has {size_mb:.1f} MB; the limit is {limit_mb:.0f} MB.",
+    "请把提示音频剪到 30 秒以内，或存为 FLAC 或 MP3。",
+    "Cut the prompt audio to 30 s, or save it as FLAC or MP3.",
+)
+REF_AUDIO_INVALID = Kind(
+    "ref_audio_invalid",
+    422,
+    "ref_audio 不是 base64 编码的 data: 地址。",
+    "The field ref_audio is no base64 data: URI.",
+    "格式为 data:audio/wav;base64,…；服务不会去下载网址。",
+    "Send data:audio/wav;base64,...; the service fetches no addresses.",
+)
+
+VOICE_UNKNOWN = Kind(
+    "voice_unknown",
+    404,
+    "没有名为“{name}”的音色。",
+    "There is no voice named {name!r}.",
+    "已有音色见 GET /v1/audio/voices。",
+    "GET /v1/audio/voices lists the voices.",
+)
+VOICE_EXISTS = Kind(
+    "voice_exists",
+    409,
+    "已经有名为“{name}”的音色。",
+    "A voice named {name!r} is there already.",
+    "请换一个名字，或先删除原来的音色。",
+    "Choose another name, or delete the old voice first.",
+)
+VOICE_NAME_INVALID = Kind(
+    "voice_name_invalid",
+    422,
+    "音色名不可用。",
+    "The name of the voice cannot be used.",
+    "请用 1 到 64 个字符：文字、数字、空格、- 和 _。",
+    "Use 1 to 64 characters: letters, digits, spaces, - and _.",
+)
+
+JOB_UNKNOWN = Kind(
+    "job_unknown",
+    404,
+    "没有编号为 {job} 的任务，或它已过期。",
+    "There is no job {job}, or it has expired.",
+    "请重新生成。",
+    "Generate it again.",
+)
+JOB_CANCELLED = Kind(
+    "job_cancelled",
+    409,
+    "任务已取消。",
+    "The job was cancelled.",
+    "需要时请重新生成。",
+    "Generate it again if you need it.",
+)
+JOB_TIMEOUT = Kind(
+    "job_timeout",
+    504,
+    "生成超过了 {limit} 秒的时限。",
+    "The synthesis took longer than its limit of {limit} s.",
+    "请缩短文字再试。",
+    "Shorten the text and try again.",
+)
+JOB_FAILED_REPEATEDLY = Kind(
+    "job_failed_repeatedly",
+    500,
+    "任务连续 {attempts} 次中断，已停止重试。",
+    "The job broke off {attempts} times and is not tried again.",
+    "请换一段文字或提示音频；管理员可查看日志。",
+    "Try another text or prompt audio; the operator finds the reason in the log.",
+)
+ENGINE_FAILED = Kind(
+    "engine_failed",
+    500,
+    "引擎没能生成语音：{reason}。",
+    "The engine could not speak: {reason}.",
+    "请重试；若再次出现，请换一段文字或提示音频。",
+    "Try again; if it happens again, try another text or prompt audio.",
+)
+QUEUE_FULL = Kind(
+    "queue_full",
+    429,
+    "排队的任务已满（{waiting} 个）。",
+    "The queue is full ({waiting} jobs wait).",
+    "请在 {retry_after_s} 秒后重试。",
+    "Try again in {retry_after_s} s.",
+)
+QUEUE_UNAVAILABLE = Kind(
+    "queue_unavailable",
+    503,
+    "任务队列暂时连不上。",
+    "The job queue cannot be reached at the moment.",
+    "请几秒后重试；任务没有提交。",
+    "Try again in a few seconds; nothing was submitted.",
+)
+STORE_UNAVAILABLE = Kind(
+    "store_unavailable",
+    503,
+    "存储暂时不可用。",
+    "The store cannot be used at the moment.",
+    "请稍后重试。",
+    "Try again later.",
+)
+OUTPUT_GONE = Kind(
+    "output_gone",
+    410,
+    "这段语音已按保留期限清理。",
+    "This output was removed when its time was up.",
+    "请重新生成。",
+    "Generate it again.",
+)
+
+KINDS: dict[str, Kind] = {
+    kind.code: kind for kind in list(globals().values()) if isinstance(kind, Kind)
+}

@@ -1,0 +1,92 @@
+"""Where voices and outputs lie: a folder or any object store, through obstore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, from_url
+
+from cosyhost.errors import STORE_UNAVAILABLE, Problem
+
+__all__ = ["AlreadyExistsError", "Store"]
+
+
+class Store:
+    """Named blobs. Writes are whole or not at all (a local write is a rename)."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme == "file":
+            folder = Path(parts.path)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._store: obstore.store.ObjectStore = LocalStore(folder)
+        else:
+            self._store = from_url(url)
+
+    def put(self, key: str, data: bytes, *, new: bool = False) -> None:
+        """Write `data`.
+
+        Raises:
+            AlreadyExistsError: when `new` and the key is taken.
+            Problem: STORE_UNAVAILABLE.
+        """
+        try:
+            obstore.put(self._store, key, data, mode="create" if new else "overwrite")
+        except AlreadyExistsError:
+            raise
+        except (BaseError, OSError) as error:
+            raise Problem(STORE_UNAVAILABLE) from error
+
+    def get(self, key: str) -> bytes | None:
+        """The blob, or None if there is none.
+
+        Raises:
+            Problem: STORE_UNAVAILABLE.
+        """
+        try:
+            return bytes(obstore.get(self._store, key).bytes())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise Problem(STORE_UNAVAILABLE) from error
+
+    def exists(self, key: str) -> bool:
+        """Whether the key is taken."""
+        try:
+            obstore.head(self._store, key)
+        except FileNotFoundError:
+            return False
+        except (BaseError, OSError) as error:
+            raise Problem(STORE_UNAVAILABLE) from error
+        return True
+
+    def delete(self, key: str) -> None:
+        """Remove the blob; none there is no error."""
+        try:
+            obstore.delete(self._store, key)
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise Problem(STORE_UNAVAILABLE) from error
+
+    def keys(self, prefix: str) -> list[tuple[str, float]]:
+        """All keys below `prefix` with their time of last change (Unix seconds)."""
+        try:
+            return [
+                (meta["path"], meta["last_modified"].timestamp())
+                for batch in obstore.list(self._store, prefix)
+                for meta in batch
+            ]
+        except (BaseError, OSError) as error:
+            raise Problem(STORE_UNAVAILABLE) from error
+
+    def check(self) -> None:
+        """Prove that the store takes a write.
+
+        Raises:
+            Problem: STORE_UNAVAILABLE.
+        """
+        self.put("outputs/.ready", b"")

@@ -1,0 +1,126 @@
+"""The voice library: prompts by content, voices by name, both in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+import unicodedata
+
+import msgspec
+
+from cosyhost.audio import Prompt
+from cosyhost.errors import VOICE_EXISTS, VOICE_NAME_INVALID, VOICE_UNKNOWN, Problem
+from cosyhost.store import AlreadyExistsError, Store
+
+# Letters and digits of any script, and joiners; the first is no joiner.
+_NAME = re.compile(r"[^\W_][\w \-]{0,63}")
+# A prompt that no voice names may still be wanted by a waiting job or an open page.
+UNNAMED_PROMPT_TTL_S = 24 * 3600
+
+
+class Voice(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored prompt with its text, by a name."""
+
+    name: str
+    prompt: str
+    prompt_text: str
+    description: str
+    consent: str
+    seconds: float
+    created: float
+
+
+def prompt_key(sha256: str) -> str:
+    """Where the store keeps a prompt audio."""
+    return f"voices/prompts/{sha256}.wav"
+
+
+def _voice_key(name: str) -> str:
+    """Names are any script and case; keys are hexadecimal, safe for every store."""
+    return f"voices/names/{hashlib.sha256(name.casefold().encode()).hexdigest()[:40]}.json"
+
+
+def clean_name(name: str) -> str:
+    """The name as it is kept.
+
+    Raises:
+        Problem: VOICE_NAME_INVALID.
+    """
+    name = unicodedata.normalize("NFC", name).strip()
+    if not _NAME.fullmatch(name):
+        raise Problem(VOICE_NAME_INVALID)
+    return name
+
+
+class Library:
+    """Voices and their prompts."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def keep_prompt(self, prompt: Prompt) -> str:
+        """Store a checked prompt under its SHA-256; writing it again makes it young for `sweep`."""
+        self._store.put(prompt_key(prompt.sha256), prompt.wav)
+        return prompt.sha256
+
+    def create(
+        self, name: str, prompt: Prompt, prompt_text: str, description: str, consent: str
+    ) -> Voice:
+        """Give a prompt a name. The voice appears only once all of it is stored.
+
+        Raises:
+            Problem: VOICE_NAME_INVALID or VOICE_EXISTS.
+        """
+        voice = Voice(
+            name=clean_name(name),
+            prompt=self.keep_prompt(prompt),
+            prompt_text=prompt_text,
+            description=description,
+            consent=consent,
+            seconds=prompt.seconds,
+            created=time.time(),
+        )
+        try:
+            self._store.put(_voice_key(voice.name), msgspec.json.encode(voice), new=True)
+        except AlreadyExistsError:
+            raise Problem(VOICE_EXISTS, name=voice.name) from None
+        return voice
+
+    def get(self, name: str) -> Voice:
+        """The voice of that name.
+
+        Raises:
+            Problem: VOICE_UNKNOWN.
+        """
+        data = self._store.get(_voice_key(unicodedata.normalize("NFC", name).strip()))
+        if data is None:
+            raise Problem(VOICE_UNKNOWN, name=name[:64])
+        return msgspec.json.decode(data, type=Voice)
+
+    def all(self) -> list[Voice]:
+        """Every voice, by name."""
+        found = (self._store.get(key) for key, _ in self._store.keys("voices/names"))
+        voices = (msgspec.json.decode(data, type=Voice) for data in found if data)
+        return sorted(voices, key=lambda voice: voice.name.casefold())
+
+    def delete(self, name: str) -> None:
+        """Remove the name; its prompt goes once nobody has used it for a day.
+
+        Raises:
+            Problem: VOICE_UNKNOWN.
+        """
+        self._store.delete(_voice_key(self.get(name).name))
+
+    def sweep(self) -> int:
+        """Remove prompts that no voice names and that are older than a day; returns how many."""
+        named = {prompt_key(voice.prompt) for voice in self.all()}
+        oldest = time.time() - UNNAMED_PROMPT_TTL_S
+        stale = [
+            key
+            for key, changed in self._store.keys("voices/prompts")
+            if key not in named and changed < oldest
+        ]
+        for key in stale:
+            self._store.delete(key)
+        return len(stale)

@@ -1,0 +1,1 @@
+"""The web process: studio, API, health and metrics."""

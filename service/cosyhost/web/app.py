@@ -1,0 +1,60 @@
+"""The app assembled: routes, failures, the studio, and the loop that heals the queue."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+
+import redis
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+
+from cosyhost import __version__
+from cosyhost.config import Config
+from cosyhost.errors import Problem
+from cosyhost.jobs import UNSEEN_S
+from cosyhost.web import health, jobs, problems, speech, studio, voices
+from cosyhost.web.services import Services, open_services
+from cosyhost.web.upload_clock import UploadClock
+
+log = logging.getLogger(__name__)
+
+_SWEEP_EVERY_S = 3600
+
+
+async def _tend(services: Services) -> None:
+    """Publish lost jobs again, and once an hour drop prompts nobody wants."""
+    rounds = 0
+    while True:
+        try:
+            healed = await run_in_threadpool(services.ledger.heal, services.broker)
+            if healed:
+                log.warning("%d lost jobs were put back on the queue", healed)
+            if rounds % (_SWEEP_EVERY_S // UNSEEN_S) == 0:
+                await run_in_threadpool(services.library.sweep)
+        except (redis.RedisError, Problem) as error:
+            log.warning("queue and voices not tended: %s", error)
+        rounds += 1
+        await asyncio.sleep(UNSEEN_S)
+
+
+def create_app(config: Config, password: str | None) -> FastAPI:
+    """The whole web process as an ASGI app."""
+    services = open_services(config, password)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        tending = asyncio.create_task(_tend(services))
+        yield
+        tending.cancel()
+        await services.streams.aclose()
+
+    app = FastAPI(title="CosyHost", version=__version__, lifespan=lifespan, redoc_url=None)
+    app.state.services = services
+    app.add_middleware(UploadClock, limit_bytes=config.limits.body_bytes)
+    problems.install(app, services)
+    for module in (speech, voices, jobs, health):
+        app.include_router(module.router)
+    return studio.mount(app, services)

@@ -1,0 +1,79 @@
+"""A job's audio as it is made: the reader's end of the Redis stream."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from fastapi.concurrency import run_in_threadpool
+
+from cosyhost.errors import ENGINE_FAILED, JOB_CANCELLED, QUEUE_UNAVAILABLE, Problem
+from cosyhost.jobs import ENDED, Status, audio_stream_key
+from cosyhost.web.services import Services
+
+_BLOCK_MS = 2000
+
+
+@dataclass(frozen=True)
+class Start:
+    """Sent once, before the first PCM."""
+
+    sample_rate: int
+
+
+async def follow(services: Services, job_id: str) -> AsyncIterator[Start | bytes]:
+    """Yield `Start`, then the 16-bit mono PCM of the job from its beginning, and end with it.
+
+    A job that broke off and runs again sends its audio anew; what was yielded already is skipped,
+    so that nobody hears it twice.
+
+    Raises:
+        Problem: what the job failed of, JOB_CANCELLED, JOB_UNKNOWN or QUEUE_UNAVAILABLE.
+    """
+    stream, last = audio_stream_key(job_id), "0"
+    attempt = sent = skip = 0
+    while True:
+        entries = await _read(services, stream, last)
+        if not entries:
+            status = await run_in_threadpool(services.ledger.status, job_id)
+            if status.state in ENDED:  # the end mark came and went before we looked
+                raise_unless_done(status)
+                return
+            continue
+        for entry_id, fields in entries:
+            last = entry_id
+            if b"start" in fields:
+                attempt, skip = int(fields[b"start"]), sent
+                if not sent:
+                    yield Start(sample_rate=int(fields[b"rate"]))
+            elif b"pcm" in fields and int(fields[b"attempt"]) == attempt:
+                pcm = fields[b"pcm"]
+                fresh, skip = pcm[skip:], max(0, skip - len(pcm))
+                if fresh:
+                    sent += len(fresh)
+                    yield fresh
+            elif b"end" in fields:
+                status = await run_in_threadpool(services.ledger.status, job_id)
+                raise_unless_done(status)
+                return
+
+
+async def _read(services: Services, stream: str, last: str) -> list[tuple[str, dict[bytes, Any]]]:
+    try:
+        answer: Any = await services.streams.xread({stream: last}, count=64, block=_BLOCK_MS)
+    except redis.RedisError as error:
+        raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
+    if not answer:
+        return []
+    entries = answer[0][1] if isinstance(answer, list) else next(iter(answer.values()))[0]
+    return [(entry_id.decode(), fields) for entry_id, fields in entries]
+
+
+def raise_unless_done(status: Status) -> None:
+    """Turn a job's bad end into the problem its client is shown."""
+    if status.state == "cancelled":
+        raise Problem(JOB_CANCELLED)
+    if status.state == "failed":
+        raise status.problem or Problem(ENGINE_FAILED, reason="unknown")

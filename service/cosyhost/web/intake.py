@@ -1,0 +1,126 @@
+"""From a request to a queued job: the checks that API and studio share."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from dataclasses import dataclass
+from typing import get_args
+
+from fastapi.concurrency import run_in_threadpool
+
+from cosyhost import text
+from cosyhost.audio import Prompt, read_prompt
+from cosyhost.errors import (
+    MODE_NEEDS_INSTRUCTIONS,
+    MODE_NEEDS_PROMPT_TEXT,
+    MODE_UNKNOWN,
+    PROMPT_MISSING,
+    REF_AUDIO_INVALID,
+    SPEED_OUT_OF_RANGE,
+    Problem,
+)
+from cosyhost.jobs import Job, Mode, new_job_id
+from cosyhost.web.services import Services
+
+# OpenAI's range is 0.25 to 4; CosyVoice's own page offers 0.5 to 2, beyond which speech tears.
+SLOWEST, FASTEST = 0.5, 2.0
+_INSTRUCTION_CHARS = 200
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a user asks for, not yet checked. `voice` or `prompt_audio` names the voice."""
+
+    text: str
+    mode: str | None = None
+    voice: str | None = None
+    prompt_audio: bytes | None = None
+    prompt_text: str = ""
+    instruction: str = ""
+    speed: float = 1.0
+    seed: int | None = None
+
+
+def work_out_mode(instruction: str, prompt_text: str) -> Mode:
+    """The mode when none is named: an instruction means instruct, a transcript zero_shot."""
+    if instruction:
+        return "instruct"
+    return "zero_shot" if prompt_text else "cross_lingual"
+
+
+def decode_data_uri(uri: str) -> bytes:
+    """The bytes of a base64 data: URI (RFC 2397).
+
+    Raises:
+        Problem: REF_AUDIO_INVALID.
+    """
+    head, comma, payload = uri.partition(",")
+    if not (comma and head.startswith("data:") and head.endswith(";base64")):
+        raise Problem(REF_AUDIO_INVALID)
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError):
+        raise Problem(REF_AUDIO_INVALID) from None
+
+
+async def check_prompt(services: Services, data: bytes) -> Prompt:
+    """`read_prompt` off the event loop."""
+    return await run_in_threadpool(read_prompt, data, services.config.limits.body_bytes)
+
+
+async def accept(services: Services, wish: Wish) -> str:
+    """Check the wish and put it on the queue; returns the job's id.
+
+    Raises:
+        Problem: TEXT_*, MODE_*, SPEED_OUT_OF_RANGE, PROMPT_*, VOICE_UNKNOWN, QUEUE_FULL,
+            QUEUE_UNAVAILABLE or STORE_UNAVAILABLE; then nothing was queued.
+    """
+    words = text.check(wish.text, services.config.limits.text_chars)
+    if wish.mode is not None and wish.mode not in get_args(Mode):
+        raise Problem(MODE_UNKNOWN, mode=wish.mode[:40])
+    if not SLOWEST <= wish.speed <= FASTEST:
+        raise Problem(SPEED_OUT_OF_RANGE, speed=wish.speed, low=SLOWEST, high=FASTEST)
+    instruction = wish.instruction.strip()
+    if instruction:
+        instruction = text.check(instruction, _INSTRUCTION_CHARS)
+    prompt_text = wish.prompt_text.strip()
+    text.refuse_control_tokens(prompt_text)
+
+    if wish.prompt_audio is not None:
+        prompt = await check_prompt(services, wish.prompt_audio)
+        prompt_id = await run_in_threadpool(services.library.keep_prompt, prompt)
+    elif wish.voice:
+        voice = await run_in_threadpool(services.library.get, wish.voice)
+        prompt_id, prompt_text = voice.prompt, prompt_text or voice.prompt_text
+    else:
+        raise Problem(PROMPT_MISSING)
+
+    mode: Mode = wish.mode or work_out_mode(instruction, prompt_text)  # type: ignore[assignment]
+    if mode == "zero_shot" and not prompt_text:
+        raise Problem(MODE_NEEDS_PROMPT_TEXT)
+    if mode == "instruct" and not instruction:
+        raise Problem(MODE_NEEDS_INSTRUCTIONS)
+    job = Job(
+        id=new_job_id(),
+        mode=mode,
+        text=words,
+        prompt=prompt_id,
+        prompt_text=prompt_text,
+        instruction=instruction if mode == "instruct" else "",
+        speed=wish.speed,
+        # A job that breaks off is spoken again; only with a fixed seed is it the same sound.
+        seed=secrets.randbelow(1 << 31) if wish.seed is None else wish.seed,
+    )
+    await run_in_threadpool(_submit, services, job)
+    return job.id
+
+
+def _submit(services: Services, job: Job) -> None:
+    services.ledger.submit(job)
+    try:
+        services.broker.publish(job.id)
+    except Problem:
+        services.ledger.forget(job.id)
+        raise

@@ -1,0 +1,100 @@
+"""/v1/jobs/{id}: where a job stands, its audio, and its cancellation."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import soundfile
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from cosyhost import audio, labels
+from cosyhost.errors import OUTPUT_GONE, Problem
+from cosyhost.jobs import Status, output_key
+from cosyhost.web.follow import raise_unless_done
+from cosyhost.web.metrics import phases
+from cosyhost.web.services import Injected, Services
+from cosyhost.web.speech import Format, respond
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+def shown(services: Services, status: Status) -> dict[str, Any]:
+    """The job as its client sees it; times in seconds."""
+    document: dict[str, Any] = {
+        "id": status.id,
+        "state": status.state,
+        "mode": status.mode,
+        "engine": status.engine or None,
+        "preview": status.preview,
+        "attempts": status.attempts,
+        "position": status.position,
+        "eta_s": eta_s(services, status),
+        "audio_s": status.audio_s,
+        "timings_s": {name: round(seconds, 3) for name, seconds in phases(status).items()},
+    }
+    if status.problem is not None:
+        document["problem"] = status.problem.document()
+    return document
+
+
+def eta_s(services: Services, status: Status) -> float | None:
+    """Seconds until a waiting job begins, as a guess: its place times the mean job by children."""
+    if status.position is None:
+        return None
+    children = max(1, services.ledger.workers())
+    return round(status.position * services.ledger.mean_job_s() / children, 1)
+
+
+@router.get("/{job_id}")
+async def get_job(services: Injected, job_id: str) -> dict[str, Any]:
+    """State, place in the queue, and where the seconds went."""
+
+    def look() -> dict[str, Any]:
+        return shown(services, services.ledger.status(job_id))
+
+    return await run_in_threadpool(look)
+
+
+@router.delete("/{job_id}")
+async def cancel_job(services: Injected, job_id: str) -> dict[str, Any]:
+    """Cancel: a waiting job is not begun, a running one stops at its next chunk."""
+
+    def cancel() -> dict[str, Any]:
+        services.ledger.status(job_id)
+        services.ledger.cancel(job_id)
+        return shown(services, services.ledger.status(job_id))
+
+    return await run_in_threadpool(cancel)
+
+
+@router.get("/{job_id}/audio", response_class=Response)
+async def get_audio(
+    request: Request, services: Injected, job_id: str, response_format: Format = "wav"
+) -> Response:
+    """The output: from the store once the job is done, as it is made before that."""
+    status = await run_in_threadpool(services.ledger.status, job_id)
+    raise_unless_done(status)
+    if status.state != "done":
+        return await respond(request, services, job_id, response_format, cancel=False)
+
+    def fetch() -> bytes:
+        data = services.store.get(output_key(job_id))
+        if data is None:
+            raise Problem(OUTPUT_GONE)
+        if response_format == "wav":
+            return data
+        samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="int16")
+        comment = labels.output_comment(status.engine, status.preview, job_id)
+        return audio.encode(samples.tobytes(), sample_rate, response_format, comment)
+
+    data = await run_in_threadpool(fetch)
+    name = f"cosyhost-{job_id[:8]}.{response_format}"
+    headers = {
+        "Content-Disposition": f'inline; filename="{name}"',
+        "Cache-Control": "private, max-age=3600",
+        "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
+    }
+    return Response(data, media_type=audio.MEDIA_TYPES[response_format], headers=headers)

@@ -1,0 +1,93 @@
+"""Serving: uvicorn under systemd, and the gate a release passes before it is switched to."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import threading
+import time
+
+import uvicorn
+
+from cosyhost.config import Config
+from cosyhost.errors import Problem
+from cosyhost.systemd import notify
+from cosyhost.web.app import create_app
+from cosyhost.web.health import readiness
+
+log = logging.getLogger(__name__)
+
+_CHECK_TIMEOUT_S = 60
+
+
+class _Server(uvicorn.Server):
+    """uvicorn that tells systemd when it listens."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            notify("READY=1")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        notify("STOPPING=1")
+        await super().shutdown(sockets)
+
+
+def _server(config: Config, password: str | None, listen: str, port: int) -> _Server:
+    app = create_app(config, password)
+    return _Server(
+        uvicorn.Config(
+            app,
+            host=listen,
+            port=port,
+            # nginx on this host is the only client; it overwrites the forwarded headers.
+            proxy_headers=True,
+            forwarded_allow_ips="127.0.0.1",
+            server_header=False,
+            access_log=False,
+            log_level="warning",
+            timeout_graceful_shutdown=30,
+        )
+    )
+
+
+def serve(config: Config, password: str | None) -> None:
+    """Serve until told to stop."""
+    _server(config, password, config.web.listen, config.web.port).run()
+
+
+def check(config: Config, password: str | None) -> None:
+    """Start the app beside a running one, ask it for its state and its page, and end it.
+
+    A worker is not asked for: the running ones still belong to the release before.
+
+    Raises:
+        SystemExit: with one line that says what is wrong.
+    """
+    server = _server(config, password, "127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + _CHECK_TIMEOUT_S
+    while not server.started:
+        if not thread.is_alive() or time.monotonic() > deadline:
+            raise SystemExit("cosyhost: the web process did not start")
+        time.sleep(0.05)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        report = readiness(server.config.app.state.services)  # type: ignore[union-attr]
+        missing = [name for name in ("redis", "store") if report[name] != "ok"]
+        if missing:
+            raise SystemExit(f"cosyhost: not ready: {', '.join(missing)} ({report})")
+        for path, expected in (("/healthz", 200), ("/", 200)):
+            client = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            client.request("GET", path)
+            answer = client.getresponse()
+            if answer.status != expected:
+                raise SystemExit(f"cosyhost: {path} answered {answer.status}")
+    except (OSError, Problem) as error:
+        raise SystemExit(f"cosyhost: the web process does not answer: {error}") from error
+    finally:
+        server.should_exit = True
+        thread.join(10)
+    print("cosyhost: web is well")

@@ -1,0 +1,62 @@
+"""What the routes work with: one object, made once when the app is assembled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+import redis.asyncio
+from fastapi import Depends, Request
+
+from cosyhost.config import Config
+from cosyhost.jobs import Broker, Ledger, connect
+from cosyhost.store import Store
+from cosyhost.voices import Library
+from cosyhost.web.metrics import Metrics
+
+
+@dataclass(frozen=True)
+class Services:
+    """The work floor, opened for this process."""
+
+    config: Config
+    ledger: Ledger
+    broker: Broker
+    store: Store
+    library: Library
+    streams: redis.asyncio.Redis
+    metrics: Metrics
+
+
+def open_services(config: Config, password: str | None) -> Services:
+    """Open everything; connections are made at first use."""
+    store = Store(config.store.url)
+    ledger = Ledger(
+        connect(config, password),
+        waiting_limit=config.limits.waiting_jobs,
+        keep_s=config.jobs.keep_s,
+    )
+    return Services(
+        config=config,
+        ledger=ledger,
+        broker=Broker(config, password),
+        store=store,
+        library=Library(store),
+        streams=redis.asyncio.Redis.from_url(
+            config.redis.url,
+            password=password,
+            # Longer than a blocking read, or each quiet read would count as a broken one.
+            socket_timeout=10,
+            socket_connect_timeout=3,
+            health_check_interval=5,
+        ),
+        metrics=Metrics(ledger),
+    )
+
+
+def _services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+Injected = Annotated[Services, Depends(_services)]
+"""The type of a route's parameter that receives the services."""
