@@ -8,12 +8,13 @@ import logging
 from collections.abc import AsyncIterator
 
 import redis
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
+from starlette.routing import Match
 
 from cosyhost import __version__
 from cosyhost.config import Config
-from cosyhost.errors import Problem
+from cosyhost.errors import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 from cosyhost.jobs import UNSEEN_S
 from cosyhost.web import health, jobs, problems, speech, studio, voices
 from cosyhost.web.services import Services, open_services
@@ -22,6 +23,7 @@ from cosyhost.web.upload_clock import UploadClock
 log = logging.getLogger(__name__)
 
 _SWEEP_EVERY_S = 3600
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 async def _tend(services: Services) -> None:
@@ -57,4 +59,12 @@ def create_app(config: Config, password: str | None) -> FastAPI:
     problems.install(app, services)
     for module in (speech, voices, jobs, health):
         app.include_router(module.router)
+
+    # The studio is mounted at `/` and would answer for what the API does not have.
+    @app.api_route("/v1/{path:path}", methods=_METHODS, include_in_schema=False)
+    async def nothing_here(request: Request) -> None:
+        known = any(route.matches(request.scope)[0] is Match.PARTIAL for route in app.routes)
+        kind = METHOD_NOT_ALLOWED if known else NOT_FOUND
+        raise Problem(kind, path=request.url.path, method=request.method)
+
     return studio.mount(app, services)

@@ -182,6 +182,21 @@ def test_an_unknown_job_is_not_found(service: httpx.Client, path: str) -> None:
     assert (response.status_code, refusal(response)["code"]) == (404, "job_unknown")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "code"),
+    [
+        ("GET", "/v1/nothing", 404, "not_found"),
+        ("GET", "/v1/audio/speech", 405, "method_not_allowed"),
+        ("PUT", "/v1/audio/voices", 405, "method_not_allowed"),
+    ],
+)
+def test_a_wrong_address_is_a_problem_document(
+    service: httpx.Client, method: str, path: str, status: int, code: str
+) -> None:
+    response = service.request(method, path)
+    assert (response.status_code, refusal(response)["code"]) == (status, code)
+
+
 def test_metrics_count_jobs_and_name_the_preview(service: httpx.Client) -> None:
     service.post("/v1/audio/speech", json=wish())
     text = service.get("/metrics").text

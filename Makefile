@@ -1,0 +1,99 @@
+# The front door. `make help` lists what there is.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+TIER ?= lan
+ARGS ?=
+# Debian packages of the control machine: its Python and SSH, and what the tests run for real.
+CONTROL_DEBS := python3-venv openssh-client
+TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng redis-server chromium curl
+PYTHON := .venv/bin/python
+PLAY := .venv/bin/ansible-playbook
+LINTED := service/cosyhost tests
+export PYTHONPATH := $(CURDIR)/service
+export PYTHONDONTWRITEBYTECODE := 1
+
+# Targets that make hosts or install packages run as root; an ordinary user is taken through sudo.
+ROOT_TARGETS := demo test test-unit test-e2e bench down tools
+ifneq ($(shell id -u),0)
+ifneq ($(filter $(ROOT_TARGETS),$(MAKECMDGOALS)),)
+ifeq ($(shell command -v sudo),)
+$(error 'make $(MAKECMDGOALS)' makes real hosts and needs root: run it as root, or install sudo)
+endif
+.PHONY: $(MAKECMDGOALS)
+$(MAKECMDGOALS):
+	@sudo $(MAKE) --no-print-directory $@ $(MAKEOVERRIDES)
+HANDED_OVER := 1
+endif
+endif
+
+ifndef HANDED_OVER
+.PHONY: help demo deploy preflight audit test lint test-unit test-e2e bench down tools lock
+
+help: ## this list
+	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: tools ## a real host in the testbed with the preview engine; prints its URL
+	@$(PYTHON) -m tests.demo up
+
+deploy: .venv/ready ## provision your hosts: make deploy TIER=lan ARGS=--check
+	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/site.yml
+
+preflight: .venv/ready ## what would stop a deployment; changes nothing
+	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/preflight.yml
+
+audit: .venv/ready ## proof from the live hosts of TIER: a table and build/audit.xml
+	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/audit.yml
+
+test: lint test-unit test-e2e ## everything
+
+lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
+	.venv/bin/ruff check service tests
+	.venv/bin/ruff format --check service tests
+	.venv/bin/mypy $(LINTED)
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/yamllint --strict .
+	ANSIBLE_HOME=build/ansible .venv/bin/ansible-lint --offline --strict
+
+test-unit: tools ## tests that need no host
+	.venv/bin/pytest tests/unit tests/roles $(ARGS)
+
+test-e2e: tools ## provisions local, lan and demo in the testbed and uses them
+	.venv/bin/pytest tests/e2e_testbed tests/e2e $(ARGS)
+
+bench: tools ## make bench BENCH=provision; ends with one JSON line
+	@test -f "tests/bench/$(BENCH).py" || { echo "make bench BENCH=name; there are: $$(cd tests/bench && ls *.py | grep -v '^_' | sed 's/\.py//' | xargs)" >&2; exit 2; }
+	@$(PYTHON) -m tests.bench.$(BENCH) $(ARGS)
+
+down: tools ## end the demo and every host of the testbed
+	@$(PYTHON) -m tests.demo down
+	@$(PYTHON) -m tests.testbed down
+
+lock: .venv/ready ## write the hash-locked requirements anew from their sources
+	for extra in web worker; do $(LOCK) --python-version 3.10 --extra $$extra -o files/requirements/$$extra.txt; done
+	$(LOCK) --python-version 3.11 --all-extras files/requirements/control.in -o files/requirements/control.txt
+
+LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links service/pyproject.toml
+
+# What the tests and the demo run for real, installed once.
+tools: .venv/ready
+	@missing=$$(for deb in $(TEST_DEBS); do dpkg-query -W -f '$${Status}' $$deb 2>/dev/null | grep -q 'ok installed' || echo $$deb; done); \
+	if [ -n "$$missing" ]; then echo "installing: "$$missing; $(APT) $$missing >build/apt.log 2>&1 || { tail -n 5 build/apt.log >&2; echo "make: apt could not install: "$$missing" (see build/apt.log)" >&2; exit 1; }; fi
+
+APT = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends
+
+.venv/ready: files/requirements/control.txt
+	@mkdir -p build
+	@command -v python3 >/dev/null || { echo "make: python3 is missing: apt install $(CONTROL_DEBS)" >&2; exit 1; }
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or later is needed here (Debian 12, Ubuntu 24.04); this is $$(python3 --version)" >&2; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null && command -v ssh >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] || { echo "make: packages are missing: sudo apt install $(CONTROL_DEBS)" >&2; exit 1; }; \
+	  echo "installing: $(CONTROL_DEBS)"; $(APT) $(CONTROL_DEBS) >build/apt.log 2>&1; }
+	@echo "preparing .venv (about a minute)"
+	@rm -rf .venv && python3 -m venv .venv
+	@.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r files/requirements/control.txt 2>build/pip.log || { grep -v '^WARNING' build/pip.log >&2; exit 1; }
+	@touch $@
+endif
