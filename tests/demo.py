@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from tests import prompts
-from tests.testbed import Settings, Testbed, TestbedError, wheelhouse
+from tests.testbed import Host, Settings, Testbed, TestbedError, wheelhouse
 
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "demo"
@@ -26,7 +26,7 @@ def _testbed() -> Testbed:
     return Testbed(Settings.from_env())
 
 
-def up() -> None:
+def up() -> Host:
     """Boot the host, provision it, store a voice, print the URL."""
     began = time.monotonic()
 
@@ -59,6 +59,7 @@ The host:    python -m tests.testbed ssh {HOST}   (COSYHOST_TESTBED=demo)
 The end:     make down
 
 This is the preview engine (espeak-ng): it follows the pitch of a prompt and clones no voice.""")
+    return host
 
 
 def _store_voice(url: str) -> None:
@@ -80,7 +81,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.demo", description=__doc__)
     parser.add_argument("verb", choices=["up", "down"])
     try:
-        {"up": up, "down": down}[parser.parse_args().verb]()
+        if parser.parse_args().verb == "up":
+            up()
+        else:
+            down()
     except TestbedError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
