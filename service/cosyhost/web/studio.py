@@ -42,8 +42,9 @@ def _said(language: str) -> dict[str, str]:
 
 
 def _toast(problem: Problem, language: str) -> gr.Error:
-    title = f"{_said(language)['failed']} ({problem.kind.code})"
-    return gr.Error(problem.sentence(language), title=title, print_exception=False)
+    # The code stands in the sentence: Gradio's page drops the title of an error.
+    sentence = f"{problem.sentence(language)} ({problem.kind.code})"
+    return gr.Error(sentence, title=_said(language)["failed"], print_exception=False)
 
 
 def _status_line(services: Services, status: Status, language: str) -> str:
