@@ -47,7 +47,7 @@ def ask(order: dict[str, Any]) -> dict[str, Any]:
         body = bytes(order["zeros"])
         headers.setdefault("Content-Type", "application/octet-stream")
     began = time.monotonic()
-    connection = http.client.HTTPConnection(order["address"], order["port"], timeout=120)
+    connection = http.client.HTTPConnection(order["address"], order["port"], timeout=60)
     # Refused before all was sent: the reason is waiting.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(order["method"], order["path"], body, headers)
