@@ -64,6 +64,10 @@ class Library:
         self._store.put(prompt_key(prompt.sha256), prompt.wav)
         return prompt.sha256
 
+    def has_prompt(self, sha256: str) -> bool:
+        """Whether a prompt is there."""
+        return self._store.exists(prompt_key(sha256))
+
     def create(
         self, name: str, prompt: Prompt, prompt_text: str, description: str, consent: str
     ) -> Voice:
