@@ -76,7 +76,7 @@ def test_streamed_and_stored_audio_are_the_same(service: httpx.Client) -> None:
     assert streamed.tobytes() == kept.tobytes()
     document = service.get(f"/v1/jobs/{job}").json()
     assert document["preview"] is True
-    assert set(document["timings_s"]) == {"queue", "ttfa", "synth", "encode"}
+    assert set(document["timings_s"]) == {"upload", "queue", "ttfa", "synth", "encode"}
 
 
 @pytest.mark.parametrize(
@@ -272,3 +272,36 @@ def test_a_queue_that_is_away_is_said_and_healed(service: httpx.Client, start: S
 def test_the_api_page_lists_the_routes(service: httpx.Client) -> None:
     paths = json.loads(service.get("/openapi.json").text)["paths"]
     assert {"/v1/audio/speech", "/v1/audio/voices", "/v1/jobs/{job_id}"} <= set(paths)
+
+
+def test_a_submitted_job_is_followed_to_its_end(service: httpx.Client) -> None:
+    with httpx.Client(base_url=service.base_url, timeout=30) as browser:
+        answer = browser.post("/v1/jobs", json=wish())
+        assert answer.status_code == 202
+        location = answer.headers["location"]
+        documents = []
+        with browser.stream("GET", f"{location}/events") as events:
+            assert events.headers["content-type"].startswith("text/event-stream")
+            for line in events.iter_lines():
+                if line.startswith("data: "):
+                    documents.append(json.loads(line.removeprefix("data: ")))
+        assert documents[-1]["state"] == "done"
+        assert documents[-1]["spoken_s"] == pytest.approx(documents[-1]["audio_s"])
+        listed = browser.get("/v1/jobs").json()["jobs"]
+        assert [one["title"] for one in listed] == [TEXT[:40]]
+    assert service.get("/v1/jobs").json()["jobs"] != listed, "a stranger sees others' jobs"
+
+
+def test_speech_as_events_carries_the_same_sound(service: httpx.Client) -> None:
+    body = wish(response_format="pcm")
+    plain = service.post("/v1/audio/speech", json=body).content
+    heard, kinds = b"", []
+    with service.stream("POST", "/v1/audio/speech", json={**body, "stream_format": "sse"}) as live:
+        for line in live.iter_lines():
+            if line.startswith("data: "):
+                event = json.loads(line.removeprefix("data: "))
+                kinds.append(event["type"])
+                heard += base64.b64decode(event.get("audio", ""))
+    assert heard == plain
+    assert kinds[-1] == "speech.audio.done"
+    assert set(kinds[:-1]) == {"speech.audio.delta"}
