@@ -154,6 +154,21 @@ def test_a_voice_is_kept_used_and_deleted(service: httpx.Client) -> None:
     assert refusal(service.delete("/v1/audio/voices/小李 1"))["code"] == "voice_unknown"
 
 
+def test_a_voice_is_renamed_and_listened_to(service: httpx.Client) -> None:
+    files = {"audio_sample": ("a.wav", prompts.good())}
+    service.post("/v1/audio/voices", data={"name": "before"}, files=files)
+    service.post("/v1/audio/voices", data={"name": "taken"}, files=files)
+    url = "/v1/audio/voices/before"
+    assert refusal(service.patch(url, json={"name": "taken"}))["code"] == "voice_exists"
+    assert refusal(service.patch(url, json={"name": "../x"}))["code"] == "voice_name_invalid"
+    assert service.patch(url, json={"name": "after"}).json()["voice"]["name"] == "after"
+    assert refusal(service.get(f"{url}/audio"))["code"] == "voice_unknown"
+    samples, _ = soundfile.read(io.BytesIO(service.get("/v1/audio/voices/after/audio").content))
+    assert len(samples) > 0
+    for name in ("after", "taken"):
+        assert service.delete(f"/v1/audio/voices/{name}").status_code == 200
+
+
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "a" * 65, "<b>", "a/b", ".hidden"])
 def test_a_name_that_cannot_be_used_is_refused(service: httpx.Client, name: str) -> None:
     files = {"audio_sample": ("a.wav", prompts.good())}
