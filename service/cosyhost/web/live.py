@@ -148,5 +148,5 @@ async def live(socket: WebSocket) -> None:
 
 async def _refuse(socket: WebSocket, problem: Problem) -> None:
     with contextlib.suppress(RuntimeError, WebSocketDisconnect):
-        await socket.send_json({"type": "problem", **problem.document()})
+        await socket.send_json({"type": "problem", "problem": problem.document()})
         await socket.close(_POLICY_VIOLATION)

@@ -67,7 +67,8 @@ def test_a_bad_message_is_answered_with_its_problem(
     socket.send(json.dumps(opening))
     socket.send(json.dumps(piece))
     messages, _ = hear(socket)
-    assert (messages[-1]["type"], messages[-1]["code"]) == ("problem", code)
+    assert messages[-1]["type"] == "problem"
+    assert messages[-1]["problem"]["code"] == code
 
 
 def test_a_text_without_words_is_no_failure(socket: ClientConnection) -> None:
