@@ -1,0 +1,68 @@
+"""A wrong inventory is one failing assert that names the mistake and its cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.roles.conftest import ansible
+
+# What to write where, and what the refusal must say.
+MISTAKES = {
+    "misspelt": (
+        "group_vars/all/edge.yml",
+        "edge_bodylimit_bytes: 1\n",
+        "COSY-INV-UNKNOWN-VARIABLE",
+        "edge_bodylimit_bytes (did you mean edge_body_limit_bytes",
+    ),
+    "misspelt prefix": (
+        "group_vars/all/edge.yml",
+        "egde_listen: []\n",
+        "COSY-INV-UNKNOWN-VARIABLE",
+        "egde_listen (did you mean edge_listen?)",
+    ),
+    "misspelt for one group": (
+        "group_vars/worker/service.yml",
+        "service_job_per_gpu: 3\n",
+        "COSY-INV-UNKNOWN-VARIABLE",
+        "service_jobs_per_gpu",
+    ),
+    "no host in a group": (
+        "hosts.yml",
+        "all: {children: {edge: &on {hosts: {a: }}, web: , worker: *on, monitor: *on}}",
+        "COSY-INV-EMPTY-GROUP",
+        "in the group(s) web, queue.",
+    ),
+}
+
+
+def refusal(inventory: Path) -> str:
+    run = ansible("ansible-playbook", "-i", inventory, "playbooks/preflight.yml")
+    assert run.returncode == 2, run.stdout + run.stderr
+    assert run.stdout.count("FAILED!") == 1
+    return " ".join(run.stdout.split())
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake_is_refused_with_its_cure(mistake: str, tier_copy: Any) -> None:
+    file, text, code, says = MISTAKES[mistake]
+    inventory: Path = tier_copy("local")
+    before = "" if file == "hosts.yml" else (inventory / file).read_text(encoding="utf-8")
+    (inventory / file).write_text(before + text, encoding="utf-8")
+    said = refusal(inventory)
+    assert f"[{code}]" in said
+    assert says in said
+
+
+def test_an_address_nobody_filled_in_is_refused_naming_the_file(tier_copy: Any) -> None:
+    said = refusal(tier_copy("lan"))
+    assert "[COSY-INV-PLACEHOLDER-ADDRESS]" in said
+    assert "192.0.2.10" in said
+    assert "hosts.yml" in said
+
+
+def test_an_empty_inventory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
+    assert "[COSY-INV-EMPTY-GROUP]" in refusal(tmp_path)
