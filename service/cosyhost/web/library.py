@@ -67,7 +67,7 @@ class Library:
             self._keep,
             [self._chosen, self._save_name, self._consent, prompt, prompt_text],
             self.voice,
-            js="(...a) => { a[3] = window.cosyStudio.prompt(); return a; }",
+            js="async (...a) => { a[3] = await window.cosyStudio.prompt(); return a; }",
             **PRIVATE,
         )
 

@@ -177,7 +177,7 @@ def build(services: Services, assets: str) -> tuple[gr.Blocks, gr.I18n]:
             [chosen, mode, text, library.voice, prompt, prompt_text, instruction, speed],
             [job, line],
             # The prompt is the page's: Python is told of it when the button is pressed.
-            js="(...a) => { a[4] = window.cosyStudio.prompt(); return a; }",
+            js="async (...a) => { a[4] = await window.cosyStudio.prompt(); return a; }",
             show_progress="hidden",
             **PRIVATE,
         ).success(None, job, None, js="(id) => window.cosyStudio.follow(id)", **PRIVATE)

@@ -48,11 +48,16 @@ const studio = {
     keepFields();
   },
 
-  /** What Python needs to know of the prompt: `{sha256, state}` as JSON, or ''. */
-  prompt() {
+  /** What Python needs to know of the prompt: `{sha256, state}` as JSON, or '' if there is none.
+   *  Generate may be pressed while the sound is still being read; its name is known soon. */
+  async prompt() {
     here.prompt?.pin?.();
-    const state = here.prompt?.state?.();
-    return state?.sha256 ? JSON.stringify({ sha256: state.sha256, state: state.state }) : '';
+    for (;;) {
+      const state = here.prompt?.state?.();
+      if (state?.sha256) return JSON.stringify({ sha256: state.sha256, state: state.state });
+      if (!state || !['preparing', 'sending', 'checking'].includes(state.state)) return '';
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
   },
 
   follow(id) {
