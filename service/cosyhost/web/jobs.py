@@ -150,9 +150,9 @@ async def get_audio(
         return audio.encode(samples.tobytes(), sample_rate, response_format, comment)
 
     data = await run_in_threadpool(fetch)
-    name = f"cosyhost-{job_id[:8]}.{response_format}"
     headers = {
-        "Content-Disposition": f'inline; filename="{name}"',
+        # No name here: a browser would prefer it to the one its page gives the download.
+        "Content-Disposition": "inline",
         "Cache-Control": "private, max-age=3600",
         "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
     }

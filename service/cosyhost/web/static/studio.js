@@ -38,9 +38,8 @@ const studio = {
   mount(name, element, options) {
     if (name === 'prompt') here.prompt = prompt.mount(element, options);
     if (name === 'job') {
-      const onstate = (document_) => here.history?.refresh?.(document_);
-      here.job = job.mount(element, { ...options, onstate, onretry: () => studio.press() });
-      here.job.restore?.();
+      here.job = job.mount(element, { ...options, onretry: () => studio.press() });
+      here.job.restore();
     }
     if (name === 'history') {
       here.history = job.mountHistory(element, { ...options, onpick: (id) => here.job?.follow(id) });
@@ -51,9 +50,10 @@ const studio = {
   /** What Python needs to know of the prompt: `{sha256, state}` as JSON, or '' if there is none.
    *  Generate may be pressed while the sound is still being read; its name is known soon. */
   async prompt() {
-    here.prompt?.pin?.();
+    job.unlock(); // while the press still counts as one, so that the sound may start by itself
+    here.prompt?.pin();
     for (;;) {
-      const state = here.prompt?.state?.();
+      const state = here.prompt?.state();
       if (state?.sha256) return JSON.stringify({ sha256: state.sha256, state: state.state });
       if (!state || !['preparing', 'sending', 'checking'].includes(state.state)) return '';
       await new Promise((resolve) => setTimeout(resolve, 50));
