@@ -32,6 +32,7 @@ def _widget(name: str, assets: str, options: dict[str, Any]) -> gr.HTML:
         html_template=f'<div class="cosy-{name}"></div>',
         js_on_load=f"import({json.dumps(assets + 'studio.js')}).then(() => {mount});",
         elem_id=f"cosy-{name}",
+        padding=False,
         apply_default_css=False,
     )
 
