@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 import redis
 import soundfile
@@ -320,3 +321,21 @@ def test_speech_as_events_carries_the_same_sound(service: httpx.Client) -> None:
     assert heard == plain
     assert kinds[-1] == "speech.audio.done"
     assert set(kinds[:-1]) == {"speech.audio.delta"}
+
+
+def test_openais_own_client_works_unchanged(service: httpx.Client) -> None:
+    files = {"audio_sample": ("a.wav", prompts.good())}
+    fields = {"name": "openai", "ref_text": prompts.TRANSCRIPT}
+    service.post("/v1/audio/voices", data=fields, files=files)
+    ours = openai.OpenAI(base_url=f"{service.base_url}/v1".replace("//v1", "/v1"), api_key="none")
+    whole = ours.audio.speech.create(model="tts-1", voice="openai", input=TEXT)
+    samples, _ = soundfile.read(io.BytesIO(whole.read()))
+    assert len(samples) > 0
+    with ours.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="openai", input=TEXT, response_format="pcm"
+    ) as response:
+        assert sum(len(chunk) for chunk in response.iter_bytes()) > 0
+    with pytest.raises(openai.NotFoundError) as refused:
+        ours.audio.speech.create(model="tts-1", voice="nobody", input=TEXT)
+    assert refused.value.code == "voice_unknown"
+    service.delete("/v1/audio/voices/openai")
