@@ -1,0 +1,84 @@
+"""The point of it all: a text goes in through the front door and a voice comes out."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.audit.expected import Expected
+from tests.audit.probe import TEXT, Answer, Probe
+
+pytestmark = pytest.mark.group("edge")
+PREVIEWS = ("espeak",)
+WAV_HEAD_BYTES = 44
+# After a restart the children that are gone count until their lease ends.
+STALE_S = 20
+# Seconds a character (Chinese or Latin) may take, from hasty to drawling.
+QUICK_S, SLOW_S = 0.03, 0.4
+
+
+@pytest.mark.control("SPEECH-READY", why="ready means that a job sent now would be spoken")
+def test_the_service_says_it_is_ready(door: Probe, expected: Expected) -> None:
+    wanted = sum(
+        len(expected.values[host]["service_worker_gpus"])
+        * int(expected.values[host]["service_jobs_per_gpu"])
+        for host in expected.groups["worker"]
+    )
+    for _ in range(STALE_S // 2):
+        answer = door.ask("/readyz")
+        assert answer.status == 200, answer.brief
+        document = json.loads(answer.text)
+        if document["workers"] <= wanted:
+            break
+        time.sleep(2)
+    assert document["redis"] == document["store"] == "ok", answer.text
+    assert document["workers"] == wanted, f"{document['workers']} of {wanted} children work"
+
+
+@pytest.mark.control("SPEECH-AUDIO", why="every part can be well and the whole still be silent")
+def test_a_text_is_spoken_in_plausible_length(speech: Answer) -> None:
+    assert speech.status == 200, speech.brief
+    head, seconds = speech.body[:WAV_HEAD_BYTES], wav_seconds(speech.body)
+    assert head[:4] == b"RIFF" and head[8:12] == b"WAVE", f"no WAV: {head!r}"  # noqa: PT018
+    low, high = len(TEXT) * QUICK_S, len(TEXT) * SLOW_S
+    assert low < seconds < high, f"{seconds:.1f} s for {len(TEXT)} characters"
+    loudest = max(abs(sample) for sample in samples(speech.body))
+    assert loudest > 1000, f"it is silent: no sample beyond {loudest}"
+
+
+@pytest.mark.control("SPEECH-LABEL", why="nobody may take the preview for a clone, or the reverse")
+def test_the_speech_says_what_made_it(speech: Answer, values: dict[str, Any]) -> None:
+    engine = str(values["engine_kind"])
+    label = speech.headers.get("x-cosyhost-engine", "no label")
+    preview = engine in PREVIEWS
+    assert label.startswith(engine), label
+    assert ("preview" in label) == preview, label
+    if preview:
+        assert b"preview" in speech.body[:2000].lower(), "the file does not say it is a preview"
+
+
+@pytest.mark.control("SPEECH-TIMING", why="users must see where their seconds went")
+def test_the_answer_says_where_the_seconds_went(speech: Answer) -> None:
+    timing = speech.headers.get("server-timing", "none")
+    assert all(f"{phase};dur=" in timing for phase in ("upload", "queue")), timing
+
+
+@pytest.mark.control("SPEECH-STREAM", why="the first sound must not wait for the last")
+def test_the_speech_comes_in_pieces(speech: Answer) -> None:
+    assert "content-length" not in speech.headers, "it was sent whole"
+    assert speech.reads > 1, f"{len(speech.body)} bytes came at once"
+
+
+def wav_seconds(data: bytes) -> float:
+    """Length by size: a stream's header can't know it."""
+    rate = int.from_bytes(data[24:28], "little")
+    return len(samples(data)) / rate if rate else 0.0
+
+
+def samples(data: bytes) -> memoryview:
+    """The 16-bit samples behind the header."""
+    start = data.find(b"data") + 8
+    return memoryview(data[start : start + (len(data) - start) // 2 * 2]).cast("h")

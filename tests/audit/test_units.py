@@ -1,0 +1,107 @@
+"""Processes: enabled, running, as the right user, in their sandbox."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+from testinfra.host import Host
+
+from tests.audit.expected import Expected
+
+PROPERTIES = (
+    "Id", "ActiveState", "SubState", "UnitFileState", "NRestarts", "MainPID",
+    "ActiveEnterTimestampMonotonic", "ProtectSystem", "NoNewPrivileges", "CapabilityBoundingSet",
+)  # fmt: skip
+USERS = {"nginx": {"root", "www-data"}, "redis": {"redis"}, "cosyhost": {"cosyhost"}}
+LOOP_RESTARTS, LOOP_WITHIN_S = 3, 300
+
+
+@pytest.fixture(scope="session")
+def units(host: Host, expected: Expected, host_name: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The units that belong on this host, with what systemd says of them."""
+    groups = {name for name, hosts in expected.groups.items() if host_name in hosts}
+    names = ["nginx.service"] if "edge" in groups else []
+    if values["service_web_enabled"]:
+        names.append("cosyhost-web.service")
+    if values["service_worker_enabled"]:
+        names += [f"cosyhost-worker@{gpu}.service" for gpu in values["service_worker_gpus"]]
+    if "queue" in groups:
+        names.append("redis-server@cosyhost.service")
+    said = host.check_output(
+        f"systemctl show --property={','.join(PROPERTIES)} {shlex.join(names)}"
+    )
+    blocks = [
+        dict(line.split("=", 1) for line in block.splitlines()) for block in said.split("\n\n")
+    ]
+    return {block["Id"]: block for block in blocks}
+
+
+@pytest.mark.control("UNIT-ACTIVE", why="a part that is not running serves nobody")
+def test_every_unit_is_running(units: dict[str, Any]) -> None:
+    wrong = {
+        name: f"{unit['ActiveState']} ({unit['SubState']})"
+        for name, unit in units.items()
+        if (unit["ActiveState"], unit["SubState"]) != ("active", "running")
+    }
+    assert not wrong, _listed(wrong)
+
+
+@pytest.mark.control("UNIT-ENABLED", why="what is not enabled is gone after the next boot")
+def test_every_unit_is_enabled(units: dict[str, Any]) -> None:
+    wrong = {n: u["UnitFileState"] for n, u in units.items() if u["UnitFileState"] != "enabled"}
+    assert not wrong, _listed(wrong)
+
+
+@pytest.mark.control("UNIT-USER", why="a break-in gets no further than its process's user")
+def test_every_process_has_its_own_user(host: Host, units: dict[str, Any]) -> None:
+    wrong = {}
+    for name in units:
+        said = host.run(
+            "cat /sys/fs/cgroup/$(systemctl show --value --property=ControlGroup %s)/cgroup.procs "
+            "/sys/fs/cgroup/systemd/$(systemctl show --value --property=ControlGroup %s)"
+            "/cgroup.procs /sys/fs/cgroup/unified/$(systemctl show --value "
+            "--property=ControlGroup %s)/cgroup.procs 2>/dev/null "
+            "| sort -u | xargs -r -n1 ps -o user= -p", name, name, name,
+        )  # fmt: skip
+        allowed = USERS[name.partition(".")[0].partition("-")[0]]
+        seen = set(said.stdout.split())
+        if not seen or not seen <= allowed:
+            wrong[name] = f"runs as {sorted(seen)}, should run as {sorted(allowed)}"
+    assert not wrong, _listed(wrong)
+
+
+@pytest.mark.control("UNIT-LOOP", why="a process that comes up and dies again looks alive")
+def test_no_unit_restarts_in_a_loop(host: Host, units: dict[str, Any]) -> None:
+    uptime_s = float(host.check_output("cut -d' ' -f1 /proc/uptime"))
+    wrong = {}
+    for name, unit in units.items():
+        restarts = int(unit["NRestarts"])
+        age_s = uptime_s - int(unit["ActiveEnterTimestampMonotonic"]) / 1e6
+        if restarts >= LOOP_RESTARTS and age_s < LOOP_WITHIN_S:
+            wrong[name] = f"restarted {restarts} times, the last time {age_s:.0f} s ago"
+    assert not wrong, _listed(wrong)
+
+
+@pytest.mark.control("UNIT-SANDBOX", why="uploads of strangers are decoded in these processes")
+def test_the_service_runs_in_its_sandbox(units: dict[str, Any]) -> None:
+    want = {"ProtectSystem": "strict", "NoNewPrivileges": "yes", "CapabilityBoundingSet": ""}
+    wrong = {
+        f"{name} {key}": unit[key] or "(none)"
+        for name, unit in units.items()
+        if name.startswith("cosyhost-")
+        for key, value in want.items()
+        if unit[key] != value
+    }
+    assert not wrong, _listed(wrong)
+
+
+@pytest.mark.control("UNIT-FAILED", why="a failed unit is a fault that nobody has looked at")
+def test_no_unit_of_the_host_has_failed(host: Host) -> None:
+    failed = host.check_output("systemctl list-units --failed --plain --no-legend")
+    assert not failed, failed
+
+
+def _listed(wrong: dict[str, str]) -> str:
+    return "\n".join(f"{name}: {what}" for name, what in wrong.items())

@@ -1,0 +1,96 @@
+"""The READMEs are true: every command in them is run, as printed, in a fresh copy of the tree."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.tier import ROOT, Tier
+from tests.testbed import Settings, Testbed
+
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
+INLINE = re.compile(r"`(make [^`]+)`")
+# What runs these tests, or is run by hand because it takes an idle machine.
+RUN_ELSEWHERE = {"make test", "make bench BENCH=provision", "make bench BENCH=speech"}
+# `make down` ends every host of its testbed: it gets one of its own.
+TESTBED = "readme"
+LAST = ("make down", "playbooks/uninstall.yml")
+
+
+def commands(readme: str) -> list[str]:
+    """The commands of a README in the order of their lines, those that end things last."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    found = [line for block in BLOCK.findall(text) for line in block.splitlines()]
+    found += INLINE.findall(text)
+    found = list(dict.fromkeys(found))
+    return sorted(found, key=lambda command: command.endswith(LAST))
+
+
+@pytest.fixture
+def copy(tmp_path: Path, lan: Tier, bed: Testbed) -> Iterator[Path]:
+    """A copy of the tree whose user has SSH access to the lan tier's host."""
+    folder = tmp_path / "cosyhost"
+    left_out = shutil.ignore_patterns(
+        ".venv", "build", ".git", "__pycache__", "secrets", ".*_cache"
+    )
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    (folder / "build").mkdir()
+    # The requirements are unchanged, so make keeps this environment.
+    (folder / ".venv").symlink_to(Path(sys.prefix))
+    yield folder
+    Testbed(Settings.from_env({**os.environ, "COSYHOST_TESTBED": TESTBED})).clean()
+
+
+def test_both_languages_name_the_same_commands() -> None:
+    assert sorted(commands("README.md")) == sorted(commands("README.zh.md"))
+
+
+def test_every_command_runs_as_printed(copy: Path, lan: Tier, bed: Testbed) -> None:
+    environment = {
+        **os.environ,
+        "ANSIBLE_HOST_KEY_CHECKING": "False",
+        "ANSIBLE_PRIVATE_KEY_FILE": str(bed.settings.key),
+        "ANSIBLE_REMOTE_USER": "root",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(lan.control),
+        "COSYHOST_TESTBED": TESTBED,
+    }
+
+    def run(command: str) -> str:
+        ended = subprocess.run(
+            command,
+            shell=True,
+            cwd=copy,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+        assert ended.returncode == 0, f"{command}\n{ended.stdout[-4000:]}"
+        return ended.stdout
+
+    for command in commands("README.md"):
+        if command in RUN_ELSEWHERE:
+            continue
+        said = run(command)
+        if command.startswith("cp -r"):
+            hosts = copy / "inventories/office/hosts.yml"
+            hosts.write_text(hosts.read_text().replace("192.0.2.10", lan.host.ip))
+            secret = lan.inventories[0] / "secrets"
+            shutil.copytree(secret, hosts.parent / "secrets")
+        if command == "make demo":
+            printed = re.search(r"curl .*", said)
+            assert printed
+            run(printed[0])
+            assert (copy / "hello.wav").read_bytes()[:4] == b"RIFF"
+        if command == "make help":
+            assert "make deploy" in said
