@@ -6,8 +6,9 @@ SHELL := /bin/bash
 
 TIER ?= lan
 ARGS ?=
-# Debian packages of the control machine: its Python and SSH, and what the tests run for real.
-CONTROL_DEBS := python3-venv openssh-client
+# Debian packages of the control machine: its Python, SSH, the npm client that fetches what the page
+# borrows, and what the tests run for real.
+CONTROL_DEBS := python3-venv openssh-client npm
 TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng redis-server chromium curl
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
@@ -16,7 +17,7 @@ export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Targets that make hosts or install packages run as root; an ordinary user is taken through sudo.
-ROOT_TARGETS := demo test test-unit test-e2e bench down tools
+ROOT_TARGETS := demo test test-unit test-browser test-e2e bench down tools
 ifneq ($(shell id -u),0)
 ifneq ($(filter $(ROOT_TARGETS),$(MAKECMDGOALS)),)
 ifeq ($(shell command -v sudo),)
@@ -30,7 +31,7 @@ endif
 endif
 
 ifndef HANDED_OVER
-.PHONY: help demo deploy preflight audit test lint test-unit test-e2e bench down tools lock
+.PHONY: help demo deploy preflight audit test lint test-unit test-browser test-e2e bench down tools lock
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -47,7 +48,7 @@ preflight: .venv/ready ## what would stop a deployment; changes nothing
 audit: .venv/ready ## proof from the live hosts of TIER: a table and build/audit.xml
 	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/audit.yml
 
-test: lint test-unit test-e2e ## everything
+test: lint test-unit test-browser test-e2e ## everything
 
 lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
 	.venv/bin/ruff check service tests
@@ -59,6 +60,9 @@ lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
 
 test-unit: tools ## tests that need no host
 	.venv/bin/pytest tests/unit tests/roles $(ARGS)
+
+test-browser: tools ## the studio's widgets in headless Chromium
+	.venv/bin/pytest tests/browser $(ARGS)
 
 test-e2e: tools ## provisions local, lan and demo in the testbed and uses them
 	.venv/bin/pytest tests/e2e_testbed tests/e2e $(ARGS)
@@ -89,7 +93,7 @@ APT = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -
 	@mkdir -p build
 	@command -v python3 >/dev/null || { echo "make: python3 is missing: apt install $(CONTROL_DEBS)" >&2; exit 1; }
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or later is needed here (Debian 12, Ubuntu 24.04); this is $$(python3 --version)" >&2; exit 1; }
-	@python3 -c 'import ensurepip' 2>/dev/null && command -v ssh >/dev/null || { \
+	@python3 -c 'import ensurepip' 2>/dev/null && command -v ssh npm >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] || { echo "make: packages are missing: sudo apt install $(CONTROL_DEBS)" >&2; exit 1; }; \
 	  echo "installing: $(CONTROL_DEBS)"; $(APT) $(CONTROL_DEBS) >build/apt.log 2>&1; }
 	@echo "preparing .venv (about a minute)"

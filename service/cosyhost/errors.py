@@ -288,6 +288,39 @@ REF_AUDIO_INVALID = Kind(
     "Send data:audio/wav;base64,...; the service fetches no addresses.",
 )
 
+UPLOAD_UNKNOWN = Kind(
+    "upload_unknown",
+    404,
+    "没有收到过这段上传，或它已过期。",
+    "Nothing of this upload is here, or it has expired.",
+    "请从头发送。",
+    "Send it from the beginning.",
+)
+UPLOAD_OFFSET_WRONG = Kind(
+    "upload_offset_wrong",
+    409,
+    "分块（位置 {offset}）与这段上传不符。",
+    "The chunk at {offset} does not fit this upload.",
+    "分块为 65536 字节，从它的整数倍处开始；用 GET 查询已收到哪些。",
+    "Chunks have 65536 bytes and begin at a multiple of that; GET tells which are there.",
+)
+UPLOAD_DAMAGED = Kind(
+    "upload_damaged",
+    422,
+    "收到的数据与声明的 SHA-256 不符。",
+    "What arrived does not match the SHA-256 it was announced with.",
+    "已丢弃，请重新发送。",
+    "It was dropped; send it again.",
+)
+UPLOAD_QUOTA = Kind(
+    "upload_quota",
+    429,
+    "未完成的上传太多。",
+    "Too many uploads are unfinished.",
+    "请等待其他上传完成，或稍后重试。",
+    "Let the others finish, or try again later.",
+)
+
 VOICE_UNKNOWN = Kind(
     "voice_unknown",
     404,

@@ -38,6 +38,9 @@ HEARTBEAT_S = 5
 LEASE_S = 15
 # How long a queued job may be unseen in the broker before it counts as lost; a publish takes ms.
 UNSEEN_S = 5
+TITLE_CHARS = 40
+# How many of a user's jobs are listed.
+HISTORY = 50
 STREAM_RUNNING_TTL_S = 120
 STREAM_ENDED_TTL_S = 30
 
@@ -53,6 +56,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     instruction: str = ""
     speed: float = 1.0
     seed: int = 0
+    user: str = ""
+    upload_s: float = 0.0
+    upload_bytes: int = 0
+
+    @property
+    def title(self) -> str:
+        """How a list of jobs calls it."""
+        return self.text[:TITLE_CHARS]
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,12 @@ class Status:
     started: float | None
     finished: float | None
     first_audio: float | None
+    spoken_s: float | None
     audio_s: float | None
     encode_s: float | None
+    upload_s: float
+    upload_bytes: int
+    title: str
     position: int | None
     problem: Problem | None
 
@@ -93,6 +108,10 @@ def _key(job_id: str) -> str:
     return f"job:{job_id}"
 
 
+def _history(user: str) -> str:
+    return f"jobs:of:{user}"
+
+
 def audio_stream_key(job_id: str) -> str:
     """The Redis stream that brings the audio of a job."""
     return f"job:{job_id}:audio"
@@ -110,9 +129,15 @@ local job, waiting = KEYS[1], KEYS[2]
 local n = redis.call('ZCARD', waiting)
 if n >= tonumber(ARGV[3]) then return -1 end
 redis.call('HSET', job, 'state', 'queued', 'mode', ARGV[4], 'spec', ARGV[2],
-           'attempts', 0, 'created', now)
+           'attempts', 0, 'created', now, 'title', ARGV[6],
+           'upload_s', ARGV[7], 'upload_bytes', ARGV[8])
 redis.call('EXPIRE', job, ARGV[5])
 redis.call('ZADD', waiting, now, ARGV[1])
+if ARGV[9] ~= '' then
+  redis.call('ZADD', KEYS[3], now, ARGV[1])
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[10]))
+  redis.call('EXPIRE', KEYS[3], ARGV[5])
+end
 return n
 """
 )
@@ -221,8 +246,19 @@ class Ledger:
         """
         ahead = self._run(
             _SUBMIT,
-            [_key(job.id), _WAITING],
-            [job.id, msgspec.json.encode(job), self._waiting_limit, job.mode, self._keep_s],
+            [_key(job.id), _WAITING, _history(job.user)],
+            [
+                job.id,
+                msgspec.json.encode(job),
+                self._waiting_limit,
+                job.mode,
+                self._keep_s,
+                job.title,
+                job.upload_s,
+                job.upload_bytes,
+                job.user,
+                HISTORY,
+            ],
         )
         if ahead < 0:
             raise Problem(QUEUE_FULL, waiting=self._waiting_limit, retry_after_s=self._wait_s())
@@ -327,11 +363,30 @@ class Ledger:
             started=seconds("started"),
             finished=seconds("finished"),
             first_audio=seconds("first_audio"),
+            spoken_s=seconds("spoken_s"),
             audio_s=seconds("audio_s"),
             encode_s=seconds("encode_s"),
+            upload_s=seconds("upload_s") or 0.0,
+            upload_bytes=int(fields.get("upload_bytes", 0)),
+            title=fields.get("title", ""),
             position=None if rank is None else int(rank) + 1,
             problem=problem,
         )
+
+    def history(self, user: str) -> list[Status]:
+        """The user's last jobs, newest first."""
+        try:
+            ids = cast("list[bytes]", self._redis.zrevrange(_history(user), 0, HISTORY - 1))
+        except redis.RedisError as error:
+            raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
+        found = []
+        for job_id in ids:
+            try:
+                found.append(self.status(job_id.decode()))
+            except Problem as problem:
+                if problem.kind is not JOB_UNKNOWN:
+                    raise
+        return found
 
     # Counting
 
@@ -464,9 +519,12 @@ class AudioWriter:
         self._redis = client
         self._job_id = job_id
         self._attempt = attempt
+        self._sample_rate = 0
+        self._bytes = 0
 
     def start(self, sample_rate: int, engine: str, preview: bool) -> None:
         """Say what follows, before the first chunk."""
+        self._sample_rate = sample_rate
         head = {"start": self._attempt, "rate": sample_rate}
         fields: Any = {"engine": engine, "preview": int(preview)}
         pipe = self._redis.pipeline(transaction=False)
@@ -475,10 +533,14 @@ class AudioWriter:
         pipe.expire(audio_stream_key(self._job_id), STREAM_RUNNING_TTL_S)
         pipe.execute()
 
-    def write(self, pcm: bytes, *, first: bool) -> bool:
+    def write(self, pcm: bytes) -> bool:
         """Send 16-bit PCM on; False when the job is no longer running: stop then."""
+        first = self._bytes == 0
+        self._bytes += len(pcm)
+        spoken_s = self._bytes / 2 / self._sample_rate
         pipe = self._redis.pipeline(transaction=False)
         pipe.hget(_key(self._job_id), "state")
+        pipe.hset(_key(self._job_id), "spoken_s", str(spoken_s))
         pipe.xadd(audio_stream_key(self._job_id), {"pcm": pcm, "attempt": self._attempt})
         pipe.expire(audio_stream_key(self._job_id), STREAM_RUNNING_TTL_S)
         running = cast(bool, pipe.execute()[0] == b"running")

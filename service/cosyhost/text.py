@@ -32,9 +32,20 @@ def check(text: str, limit_chars: int) -> str:
     refuse_control_tokens(text)
     if len(text) > limit_chars:
         raise Problem(TEXT_TOO_LONG, characters=len(text), limit=limit_chars)
-    if not any(unicodedata.category(char)[0] in "LN" for char in text):
+    if not has_words(text):
         raise Problem(TEXT_NO_WORDS)
     return text
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit to be spoken."""
+    return any(unicodedata.category(char)[0] in "LN" for char in text)
+
+
+def complete_sentences(text: str) -> tuple[list[str], str]:
+    """The sentences of a growing text that have ended, and what may still go on."""
+    *complete, rest = _SENTENCE_END.split(text)
+    return complete, rest
 
 
 def refuse_control_tokens(text: str) -> None:
@@ -51,7 +62,7 @@ def split(text: str, limit_chars: int = 80) -> Iterator[str]:
     """
     for sentence in _SENTENCE_END.split(text):
         for segment in _fit(sentence.strip(), limit_chars):
-            if any(unicodedata.category(char)[0] in "LN" for char in segment):
+            if has_words(segment):
                 yield segment
 
 

@@ -64,28 +64,48 @@ class Library:
         self._store.put(prompt_key(prompt.sha256), prompt.wav)
         return prompt.sha256
 
-    def create(
-        self, name: str, prompt: Prompt, prompt_text: str, description: str, consent: str
-    ) -> Voice:
-        """Give a prompt a name. The voice appears only once all of it is stored.
+    def has_prompt(self, sha256: str) -> bool:
+        """Whether a prompt is there."""
+        return self._store.exists(prompt_key(sha256))
+
+    def create(self, voice: Voice) -> Voice:
+        """Enter a voice whose prompt is kept; it appears whole or not at all.
 
         Raises:
             Problem: VOICE_NAME_INVALID or VOICE_EXISTS.
         """
-        voice = Voice(
-            name=clean_name(name),
-            prompt=self.keep_prompt(prompt),
-            prompt_text=prompt_text,
-            description=description,
-            consent=consent,
-            seconds=prompt.seconds,
-            created=time.time(),
-        )
+        voice = msgspec.structs.replace(voice, name=clean_name(voice.name))
         try:
             self._store.put(_voice_key(voice.name), msgspec.json.encode(voice), new=True)
         except AlreadyExistsError:
             raise Problem(VOICE_EXISTS, name=voice.name) from None
         return voice
+
+    def rename(self, name: str, new_name: str) -> Voice:
+        """Give a voice another name. If it breaks off in between, both names are there.
+
+        Raises:
+            Problem: VOICE_UNKNOWN, VOICE_NAME_INVALID or VOICE_EXISTS.
+        """
+        old = self.get(name)
+        if _voice_key(clean_name(new_name)) == _voice_key(old.name):  # another case of letters
+            new = msgspec.structs.replace(old, name=clean_name(new_name))
+            self._store.put(_voice_key(new.name), msgspec.json.encode(new))
+            return new
+        new = self.create(msgspec.structs.replace(old, name=new_name))
+        self._store.delete(_voice_key(old.name))
+        return new
+
+    def listen(self, name: str) -> bytes:
+        """The prompt audio of a voice, a WAV file.
+
+        Raises:
+            Problem: VOICE_UNKNOWN.
+        """
+        data = self._store.get(prompt_key(self.get(name).prompt))
+        if data is None:
+            raise Problem(VOICE_UNKNOWN, name=name[:64])
+        return data
 
     def get(self, name: str) -> Voice:
         """The voice of that name.

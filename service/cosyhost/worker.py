@@ -141,7 +141,7 @@ class Child:
             )
             for chunk in engine.speak(speech):
                 pcm = chunk.astype("<i2").tobytes()
-                if not stream.write(pcm, first=not spoken):
+                if not stream.write(pcm):
                     log.info("job %s stopped: cancelled", job.id)
                     return
                 spoken += pcm

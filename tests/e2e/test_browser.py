@@ -20,6 +20,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 LANGUAGES = ("zh-CN", "en-US")
+DONE = {"zh-CN": "完成", "en-US": "Done"}
 PREVIEW = {"zh-CN": re.compile("预览引擎"), "en-US": re.compile("preview engine", re.I)}
 
 
@@ -74,25 +75,38 @@ def language(page: Page) -> str:
 
 def test_an_uploaded_prompt_and_a_text_are_heard(page: Page, lan: Tier, recording: Path) -> None:
     expect(page.locator("#preview")).to_contain_text(PREVIEW[language(page)])
-    page.locator("#prompt-audio input[type=file]").set_input_files(recording)
-    expect(page.locator("#prompt-audio audio, #prompt-audio #waveform").first).to_be_attached()
-    page.wait_for_timeout(1500)  # the waveform is drawn, then the component takes the file over
+    page.locator("#cosy-prompt input[type=file]").set_input_files(recording)
+    page.locator("#text textarea").fill(voice.TEXT)
+    page.locator("#prompt-text textarea").fill(prompts.TRANSCRIPT)
+    # No waiting for the upload: the job begins when it is complete.
+    page.locator("#generate").click()
+    player = page.locator("#cosy-job")
+    expect(player).to_contain_text(DONE[language(page)], timeout=60_000)
+    expect(player).to_contain_text(PREVIEW[language(page)])
+    for name in ("WAV", "FLAC", "MP3", "Opus"):
+        expect(player.get_by_role("link", name=name)).to_be_visible()
+    source = urljoin(lan.url, str(player.get_by_role("link", name="WAV").get_attribute("href")))
+    heard = page.request.get(source).body()
+    assert voice.plausible(voice.seconds(heard), len(voice.TEXT))
+
+
+def test_text_and_job_outlive_a_reload(page: Page, recording: Path) -> None:
+    page.locator("#cosy-prompt input[type=file]").set_input_files(recording)
     page.locator("#text textarea").fill(voice.TEXT)
     page.locator("#prompt-text textarea").fill(prompts.TRANSCRIPT)
     page.locator("#generate").click()
-    player = page.locator("#player audio")
-    expect(player).to_be_visible(timeout=60_000)
-    expect(page.locator("#player")).to_contain_text(PREVIEW[language(page)])
-    source = urljoin(lan.url, str(player.get_attribute("src")))
-    heard = page.request.get(source).body()
-    assert voice.plausible(voice.seconds(heard), len(voice.TEXT))
-    # The browser itself can play it.
-    assert page.evaluate(
-        "new Promise(done => { const player = document.querySelector('#player audio');"
-        "if (player.readyState) return done(player.duration);"
-        "player.onloadedmetadata = () => done(player.duration);"
-        "player.onerror = () => done(-1); player.load() })"
-    ) == pytest.approx(voice.seconds(heard), abs=0.2)
+    expect(page.locator("#cosy-job")).to_contain_text(DONE[language(page)], timeout=60_000)
+    page.reload()
+    expect(page.locator("#text textarea")).to_have_value(voice.TEXT, timeout=30_000)
+    expect(page.locator("#cosy-job")).to_contain_text(DONE[language(page)], timeout=30_000)
+
+
+def test_the_language_is_switched_and_remembered(page: Page) -> None:
+    other = {"zh-CN": "Text to speak", "en-US": "要朗读的文字"}[language(page)]
+    page.locator("#language").click()
+    expect(page.locator("#text")).to_contain_text(other, timeout=15_000)
+    page.reload()
+    expect(page.locator("#text")).to_contain_text(other, timeout=30_000)
 
 
 def test_an_empty_text_is_refused_in_the_users_language(page: Page) -> None:

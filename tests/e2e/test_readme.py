@@ -18,7 +18,13 @@ from tests.testbed import Settings, Testbed
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`(make [^`]+)`")
 # What runs these tests, or is run by hand because it takes an idle machine.
-RUN_ELSEWHERE = {"make test", "make bench BENCH=provision", "make bench BENCH=speech"}
+RUN_ELSEWHERE = {
+    "make test",
+    "make bench BENCH=provision",
+    "make bench BENCH=speech",
+    "make bench BENCH=overhead",
+    "make bench BENCH=page",
+}
 # `make down` ends every host of its testbed: it gets one of its own.
 TESTBED = "readme"
 LAST = ("make down", "playbooks/uninstall.yml")

@@ -92,11 +92,22 @@ def test_one_byte_beyond_the_limit_is_refused_by_the_edge(client: httpx.Client, 
 
 
 def test_one_byte_beyond_the_limit_is_a_readable_page_in_the_browser(client: httpx.Client) -> None:
-    answer = client.post("/gradio_api/upload", content=bytes(LIMIT + 1))
+    answer = client.post("/", content=bytes(LIMIT + 1))
     assert answer.status_code == 413
     assert answer.headers["Content-Type"].startswith("text/html")
     assert "超过 20 MB" in answer.text
     assert "larger than 20 MB" in answer.text
+
+
+def test_gradios_own_upload_is_closed(client: httpx.Client) -> None:
+    answer = client.post("/gradio_api/upload", files={"files": ("a.wav", b"RIFF")})
+    assert answer.status_code == 404
+
+
+def test_a_chunk_beyond_its_size_is_refused_by_the_edge(client: httpx.Client) -> None:
+    answer = client.patch(f"/v1/uploads/{'0' * 64}", content=bytes(100_000))
+    assert answer.status_code == 413
+    assert answer.json()["code"] == "body_too_large"
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(client: httpx.Client) -> None:

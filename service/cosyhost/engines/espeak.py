@@ -18,7 +18,9 @@ from cosyhost.errors import ENGINE_FAILED, Problem
 
 _SAMPLE_RATE_HZ = 22_050
 _HEADER_BYTES = 44
-_CHUNK_BYTES = _SAMPLE_RATE_HZ // 5 * 2
+# A short chunk is heard soon; each later one costs its way to the listener, so they grow.
+_FIRST_CHUNK_BYTES = _SAMPLE_RATE_HZ // 5 * 2
+_LARGEST_CHUNK_BYTES = _SAMPLE_RATE_HZ * 2
 _WORDS_PER_MINUTE = 175
 _GAP_S = 0.12
 
@@ -85,8 +87,10 @@ class Espeak:
             child.stdin.write(segment.encode())
             child.stdin.close()
             child.stdout.read(_HEADER_BYTES)
-            while data := child.stdout.read(_CHUNK_BYTES):
+            size = _FIRST_CHUNK_BYTES
+            while data := child.stdout.read(size):
                 yield np.frombuffer(data[: len(data) // 2 * 2], dtype="<i2").astype(np.int16)
+                size = min(size * 2, _LARGEST_CHUNK_BYTES)
             if child.wait() != 0:
                 raise Problem(ENGINE_FAILED, reason=f"espeak-ng exit status {child.returncode}")
         finally:

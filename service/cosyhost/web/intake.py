@@ -19,6 +19,7 @@ from cosyhost.errors import (
     PROMPT_MISSING,
     REF_AUDIO_INVALID,
     SPEED_OUT_OF_RANGE,
+    UPLOAD_UNKNOWN,
     Problem,
 )
 from cosyhost.jobs import Job, Mode, new_job_id
@@ -31,16 +32,24 @@ _INSTRUCTION_CHARS = 200
 
 @dataclass(frozen=True)
 class Wish:
-    """What a user asks for, not yet checked. `voice` or `prompt_audio` names the voice."""
+    """What a user asks for, not yet checked.
+
+    One of `voice`, `prompt_audio` and `upload` (the SHA-256 of an upload of this user) says whose
+    voice; the first that is there counts, from the last to the first.
+    """
 
     text: str
     mode: str | None = None
     voice: str | None = None
     prompt_audio: bytes | None = None
+    upload: str | None = None
     prompt_text: str = ""
     instruction: str = ""
     speed: float = 1.0
     seed: int | None = None
+    user: str = ""
+    upload_s: float = 0.0
+    upload_bytes: int = 0
 
 
 def work_out_mode(instruction: str, prompt_text: str) -> Mode:
@@ -88,7 +97,12 @@ async def accept(services: Services, wish: Wish) -> str:
     prompt_text = wish.prompt_text.strip()
     text.refuse_control_tokens(prompt_text)
 
-    if wish.prompt_audio is not None:
+    if wish.upload:
+        sent = await run_in_threadpool(services.uploads.finished, wish.user, wish.upload)
+        if sent is None:
+            raise Problem(UPLOAD_UNKNOWN)
+        prompt_id = sent.prompt
+    elif wish.prompt_audio is not None:
         prompt = await check_prompt(services, wish.prompt_audio)
         prompt_id = await run_in_threadpool(services.library.keep_prompt, prompt)
     elif wish.voice:
@@ -112,6 +126,9 @@ async def accept(services: Services, wish: Wish) -> str:
         speed=wish.speed,
         # A job that breaks off is spoken again; only with a fixed seed is it the same sound.
         seed=secrets.randbelow(1 << 31) if wish.seed is None else wish.seed,
+        user=wish.user,
+        upload_s=wish.upload_s,
+        upload_bytes=wish.upload_bytes,
     )
     await run_in_threadpool(_submit, services, job)
     return job.id

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
+import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import soundfile
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import Response
+from fastapi.responses import Response, StreamingResponse
 
 from cosyhost import audio, labels
 from cosyhost.errors import OUTPUT_GONE, Problem
-from cosyhost.jobs import Status, output_key
+from cosyhost.jobs import ENDED, Status, output_key
+from cosyhost.web import intake
 from cosyhost.web.follow import raise_unless_done
 from cosyhost.web.metrics import phases
 from cosyhost.web.services import Injected, Services
-from cosyhost.web.speech import Format, respond
+from cosyhost.web.speech import Format, SpeechBody, respond, wish_of
+from cosyhost.web.user import User
+
+# How often a followed job is looked at, and how long a silent stream stays silent.
+_LOOK_S = 0.25
+_QUIET_S = 15.0
+_RECONNECT_MS = 2000
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -32,7 +42,11 @@ def shown(services: Services, status: Status) -> dict[str, Any]:
         "attempts": status.attempts,
         "position": status.position,
         "eta_s": eta_s(services, status),
+        "created_at": round(status.created, 3),
+        "title": status.title,
+        "spoken_s": status.spoken_s,
         "audio_s": status.audio_s,
+        "upload_bytes": status.upload_bytes,
         "timings_s": {name: round(seconds, 3) for name, seconds in phases(status).items()},
     }
     if status.problem is not None:
@@ -48,6 +62,26 @@ def eta_s(services: Services, status: Status) -> float | None:
     return round(status.position * services.ledger.mean_job_s() / children, 1)
 
 
+@router.post("", status_code=202)
+async def submit_job(
+    request: Request, response: Response, services: Injected, body: SpeechBody
+) -> dict[str, Any]:
+    """Queue a job as POST /v1/audio/speech does, and answer at once with where it stands."""
+    job_id = await intake.accept(services, wish_of(body, request))
+    response.headers["Location"] = f"/v1/jobs/{job_id}"
+    return await get_job(services, job_id)
+
+
+@router.get("")
+async def list_jobs(services: Injected, user: User) -> dict[str, Any]:
+    """This browser's last jobs, newest first."""
+
+    def look() -> list[dict[str, Any]]:
+        return [shown(services, status) for status in services.ledger.history(user)]
+
+    return {"jobs": await run_in_threadpool(look)}
+
+
 @router.get("/{job_id}")
 async def get_job(services: Injected, job_id: str) -> dict[str, Any]:
     """State, place in the queue, and where the seconds went."""
@@ -56,6 +90,31 @@ async def get_job(services: Injected, job_id: str) -> dict[str, Any]:
         return shown(services, services.ledger.status(job_id))
 
     return await run_in_threadpool(look)
+
+
+@router.get("/{job_id}/events", response_class=StreamingResponse)
+async def get_events(services: Injected, job_id: str) -> StreamingResponse:
+    """Server-sent events: the job's document at every change, until it has ended."""
+    first = await get_job(services, job_id)
+
+    async def events() -> AsyncIterator[str]:
+        document, last, quiet_s = first, "", 0.0
+        yield f"retry: {_RECONNECT_MS}\n\n"
+        while True:
+            if (data := json.dumps(document)) != last:
+                yield f"data: {data}\n\n"
+                last, quiet_s = data, 0.0
+            elif quiet_s >= _QUIET_S:
+                yield ": still here\n\n"
+                quiet_s = 0.0
+            if document["state"] in ENDED:
+                return
+            await asyncio.sleep(_LOOK_S)
+            quiet_s += _LOOK_S
+            document = await get_job(services, job_id)
+
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 
 @router.delete("/{job_id}")
@@ -91,9 +150,9 @@ async def get_audio(
         return audio.encode(samples.tobytes(), sample_rate, response_format, comment)
 
     data = await run_in_threadpool(fetch)
-    name = f"cosyhost-{job_id[:8]}.{response_format}"
     headers = {
-        "Content-Disposition": f'inline; filename="{name}"',
+        # No name here: a browser would prefer it to the one its page gives the download.
+        "Content-Disposition": "inline",
         "Cache-Control": "private, max-age=3600",
         "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
     }

@@ -76,8 +76,8 @@ class Metrics:
 
 
 def phases(status: Status) -> dict[str, float]:
-    """Seconds by phase, of those that are over: queue, ttfa, synth, encode."""
-    known: dict[str, float] = {}
+    """Seconds by phase, of those that are over: upload, queue, ttfa, synth, encode."""
+    known: dict[str, float] = {"upload": status.upload_s}
     if status.started is not None:
         known["queue"] = status.started - status.created
         if status.first_audio is not None:

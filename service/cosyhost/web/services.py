@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from cosyhost.config import Config
 from cosyhost.jobs import Broker, Ledger, connect
 from cosyhost.store import Store
+from cosyhost.uploads import Uploads
 from cosyhost.voices import Library
 from cosyhost.web.metrics import Metrics
 
@@ -24,15 +25,18 @@ class Services:
     broker: Broker
     store: Store
     library: Library
+    uploads: Uploads
     streams: redis.asyncio.Redis
     metrics: Metrics
 
 
 def open_services(config: Config, password: str | None) -> Services:
     """Open everything; connections are made at first use."""
+    client = connect(config, password)
     store = Store(config.store.url)
+    library = Library(store)
     ledger = Ledger(
-        connect(config, password),
+        client,
         waiting_limit=config.limits.waiting_jobs,
         keep_s=config.jobs.keep_s,
     )
@@ -41,7 +45,8 @@ def open_services(config: Config, password: str | None) -> Services:
         ledger=ledger,
         broker=Broker(config, password),
         store=store,
-        library=Library(store),
+        library=library,
+        uploads=Uploads(client, library, config.limits.body_bytes),
         streams=redis.asyncio.Redis.from_url(
             config.redis.url,
             password=password,

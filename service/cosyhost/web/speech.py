@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import base64
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Literal, cast
 
@@ -36,29 +38,40 @@ class SpeechBody(BaseModel):
     instructions: str = Field("", description="How to speak, in plain words: mode instruct.")
     response_format: Format = "wav"
     speed: float = Field(1.0, description="0.5 to 2; 1 is the natural speed.")
-    stream_format: Literal["audio"] = "audio"
+    stream_format: Literal["audio", "sse"] = Field(
+        "audio", description="sse: events with base64 PCM, as OpenAI sends them."
+    )
     mode: Mode | None = Field(None, description="Worked out from the other fields when absent.")
     ref_audio: str | None = Field(None, description="Prompt audio as a base64 data: URI.")
+    ref_upload: str | None = Field(None, description="SHA-256 of an upload (/v1/uploads).")
     ref_text: str = Field("", description="What the prompt audio says.")
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
+
+
+def wish_of(body: SpeechBody, request: Request) -> intake.Wish:
+    """The request as the intake takes it."""
+    return intake.Wish(
+        text=body.input,
+        mode=body.mode,
+        voice=body.voice,
+        prompt_audio=None if body.ref_audio is None else intake.decode_data_uri(body.ref_audio),
+        upload=body.ref_upload,
+        prompt_text=body.ref_text,
+        instruction=body.instructions,
+        speed=body.speed,
+        seed=body.seed,
+        user=request.state.user,
+        upload_s=getattr(request.state, "upload_s", 0.0),
+        upload_bytes=int(request.headers.get("content-length", 0)),
+    )
 
 
 @router.post("/v1/audio/speech", response_class=Response)
 async def create_speech(request: Request, body: SpeechBody, services: Injected) -> Response:
     """Speak. WAV and PCM leave as they are made, the other formats once they are whole."""
-    job_id = await intake.accept(
-        services,
-        intake.Wish(
-            text=body.input,
-            mode=body.mode,
-            voice=body.voice,
-            prompt_audio=None if body.ref_audio is None else intake.decode_data_uri(body.ref_audio),
-            prompt_text=body.ref_text,
-            instruction=body.instructions,
-            speed=body.speed,
-            seed=body.seed,
-        ),
-    )
+    job_id = await intake.accept(services, wish_of(body, request))
+    if body.stream_format == "sse":
+        return await respond_events(request, services, job_id)
     return await respond(request, services, job_id, body.response_format, cancel=True)
 
 
@@ -68,6 +81,51 @@ async def respond(
     """The job's audio as a response. It begins with the first sound, so that a job which fails
     before that is answered with its problem. With `cancel`, a client that leaves ends the job.
     """
+    begun = await _begin(request, services, job_id, cancel)
+    if begun is None:
+        return Response(status_code=_CLIENT_LEFT)
+    start, sounds, status = begun
+    comment = labels.output_comment(status.engine, status.preview, job_id)
+    if response_format in ("wav", "pcm"):
+        head = audio.wav_header(start.sample_rate, comment) if response_format == "wav" else b""
+        return StreamingResponse(
+            _with_head(head, sounds),
+            media_type=audio.MEDIA_TYPES[response_format],
+            headers=_headers(status) | {"X-CosyHost-Sample-Rate": str(start.sample_rate)},
+        )
+    pcm = b"".join([chunk async for chunk in sounds])
+    data = await run_in_threadpool(audio.encode, pcm, start.sample_rate, response_format, comment)
+    status = await run_in_threadpool(services.ledger.status, job_id)
+    media_type = audio.MEDIA_TYPES[response_format]
+    return Response(data, media_type=media_type, headers=_headers(status))
+
+
+async def respond_events(request: Request, services: Services, job_id: str) -> Response:
+    """The job's audio as OpenAI's speech.audio.delta events, then speech.audio.done."""
+    begun = await _begin(request, services, job_id, cancel=True)
+    if begun is None:
+        return Response(status_code=_CLIENT_LEFT)
+    _, sounds, status = begun
+
+    async def events() -> AsyncIterator[str]:
+        async with aclosing(sounds):
+            async for chunk in sounds:
+                audio_base64 = base64.b64encode(chunk).decode()
+                yield _event({"type": "speech.audio.delta", "audio": audio_base64})
+        yield _event({"type": "speech.audio.done"})
+
+    headers = _headers(status) | {"X-Accel-Buffering": "no"}
+    return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+def _event(document: dict[str, str]) -> str:
+    return f"data: {json.dumps(document)}\n\n"
+
+
+async def _begin(
+    request: Request, services: Services, job_id: str, cancel: bool
+) -> tuple[Start, AsyncGenerator[bytes, None], Status] | None:
+    """Wait for the first sound; None when the client leaves before it."""
     parts = follow(services, job_id)
     first_sound = asyncio.ensure_future(_first_sound(parts))
     leaving = asyncio.ensure_future(_leaving(request))
@@ -77,23 +135,10 @@ async def respond(
         first_sound.cancel()
         if cancel:
             await run_in_threadpool(services.ledger.cancel, job_id)
-        return Response(status_code=_CLIENT_LEFT)
+        return None
     start, first = first_sound.result()
     status = await run_in_threadpool(services.ledger.status, job_id)
-    sounds = _to_the_end(services, job_id, parts, first, cancel)
-    comment = labels.output_comment(status.engine, status.preview, job_id)
-    if response_format in ("wav", "pcm"):
-        head = audio.wav_header(start.sample_rate, comment) if response_format == "wav" else b""
-        return StreamingResponse(
-            _with_head(head, sounds),
-            media_type=audio.MEDIA_TYPES[response_format],
-            headers=_headers(request, status),
-        )
-    pcm = b"".join([chunk async for chunk in sounds])
-    data = await run_in_threadpool(audio.encode, pcm, start.sample_rate, response_format, comment)
-    status = await run_in_threadpool(services.ledger.status, job_id)
-    media_type = audio.MEDIA_TYPES[response_format]
-    return Response(data, media_type=media_type, headers=_headers(request, status))
+    return start, _to_the_end(services, job_id, parts, first, cancel), status
 
 
 async def _first_sound(parts: AsyncIterator[Start | bytes]) -> tuple[Start, bytes]:
@@ -113,7 +158,7 @@ async def _to_the_end(
     parts: AsyncIterator[Start | bytes],
     first: bytes,
     cancel: bool,
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     try:
         yield first
         async for part in parts:
@@ -127,22 +172,21 @@ async def _to_the_end(
             services.metrics.job_ended(status)
 
 
-async def _with_head(head: bytes, sounds: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _with_head(head: bytes, sounds: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
     if head:
         yield head
-    async with aclosing(sounds) as parts:  # type: ignore[type-var]
-        async for chunk in parts:
+    async with aclosing(sounds):
+        async for chunk in sounds:
             yield chunk
 
 
-def _headers(request: Request, status: Status) -> dict[str, str]:
+def _headers(status: Status) -> dict[str, str]:
     """Who spoke, and where the seconds went so far (Server-Timing is in milliseconds)."""
-    timings = {"upload": getattr(request.state, "upload_s", 0.0), **phases(status)}
     return {
         "X-CosyHost-Job": status.id,
         "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
         "Server-Timing": ", ".join(
-            f"{name};dur={seconds * 1000:.1f}" for name, seconds in timings.items()
+            f"{name};dur={seconds * 1000:.1f}" for name, seconds in phases(status).items()
         ),
         "Cache-Control": "no-store",
     }

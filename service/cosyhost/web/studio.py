@@ -1,242 +1,220 @@
-"""The studio: the page people use, made with Gradio. Jobs live outside Gradio's own queue."""
+"""The studio: the page people use. Gradio makes the form; uploads, jobs and sound have widgets of
+their own (`static/`), since they must outlive a lost connection and a reload.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import html
-import os
+import hashlib
+import json
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
-from fastapi.concurrency import run_in_threadpool
-
-from cosyhost import audio, engines
-from cosyhost.errors import Problem
-from cosyhost.jobs import ENDED, Status
-from cosyhost.web import intake, problems, words
-from cosyhost.web.follow import raise_unless_done
-from cosyhost.web.jobs import eta_s
-from cosyhost.web.metrics import phases
-from cosyhost.web.services import Services
-
-# Gradio reads these when it is imported: nothing is looked up outside this host.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
 import gradio as gr
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
 
-_POLL_S = 0.25
-# Gradio keeps uploads in its own folder; it clears those older than an hour, once an hour.
-_CACHE_SWEEP_S = 3600
-_HIDDEN = gr.update(visible=False)
+from cosyhost import engines
+from cosyhost.web import intake, presets, words
+from cosyhost.web.library import Library
+from cosyhost.web.page import PRIVATE, Page, language_of, said, sent_prompt, toast
+from cosyhost.web.services import Services
+from cosyhost.web.user import COOKIE
 
-
-def _language(request: gr.Request) -> str:
-    return "zh" if request.headers.get("accept-language", "").lower().startswith("zh") else "en"
-
-
-def _said(language: str) -> dict[str, str]:
-    return words.ZH if language == "zh" else words.EN
+_STATIC = Path(__file__).parent / "static"
 
 
-def _toast(problem: Problem, language: str) -> gr.Error:
-    # The code stands in the sentence: Gradio's page drops the title of an error.
-    sentence = f"{problem.sentence(language)} ({problem.kind.code})"
-    return gr.Error(sentence, title=_said(language)["failed"], print_exception=False)
-
-
-def _status_line(services: Services, status: Status, language: str) -> str:
-    said = _said(language)
-    if status.state == "queued":
-        seconds = eta_s(services, status)
-        eta = said["eta"].format(seconds=seconds) if seconds else ""
-        return said["queued"].format(position=status.position or 1, eta=eta)
-    if status.state == "running":
-        return said["running"].format(seconds=services.ledger.now() - (status.started or 0))
-    if status.state == "cancelled":
-        return said["cancelled"]
-    spent = phases(status)
-    total = (status.finished or 0) - status.created
-    return said["done"].format(
-        audio=status.audio_s or 0, total=total, queue=spent["queue"], synth=spent["synth"]
+def _widget(name: str, assets: str, options: dict[str, Any]) -> gr.HTML:
+    """A place for one of our widgets; its element must not be rendered anew by Gradio."""
+    mount = f"window.cosyStudio.mount({json.dumps(name)}, element, {json.dumps(options)})"
+    return gr.HTML(
+        html_template=f'<div class="cosy-{name}"></div>',
+        js_on_load=f"import({json.dumps(assets + 'studio.js')}).then(() => {mount});",
+        elem_id=f"cosy-{name}",
+        padding=False,
+        apply_default_css=False,
     )
 
 
-def _player(status: Status, language: str) -> str:
-    """Our own player: Gradio's brings half a megabyte of streaming code along."""
-    url = f"/v1/jobs/{status.id}/audio"
-    links = " · ".join(
-        f'<a href="{url}?response_format={kind}" download="cosyhost-{status.id[:8]}.{kind}">'
-        f"{kind.upper()}</a>"
-        for kind in audio.MEDIA_TYPES
-        if kind != "pcm"
-    )
-    note = f"<p>{html.escape(_said(language)['preview'])}</p>" if status.preview else ""
-    return (
-        f'<audio controls src="{url}" style="width:100%"></audio>'
-        f"<p>{html.escape(_said(language)['download'])}: {links}</p>{note}"
-    )
-
-
-def build(services: Services) -> tuple[gr.Blocks, gr.I18n]:
+def build(services: Services, assets: str) -> tuple[gr.Blocks, gr.I18n]:
     """The page and its words."""
-    i18n = gr.I18n(en=words.EN, **{"zh-CN": words.ZH})
+    page = Page()
     engine = engines.create(services.config.engine.kind)
-
-    async def names() -> Any:
-        voices = await run_in_threadpool(services.library.all)
-        choices = [("—", ""), *((voice.name, voice.name) for voice in voices)]
-        return gr.update(choices=choices, value="")
 
     async def generate(
         request: gr.Request,
+        chosen: str | None,
         mode: str,
         text: str | None,
         voice: str | None,
-        prompt_audio: str | None,
+        prompt: str,
         prompt_text: str | None,
         instruction: str | None,
         speed: float,
-    ) -> AsyncIterator[tuple[str, Any, Any]]:
-        """Yields job id, status line, player. Gradio sends None for a field never shown."""
-        language = _language(request)
+    ) -> AsyncIterator[tuple[str, str]]:
+        """Yields job id and a line to show. Gradio sends None for a field never shown."""
+        language = language_of(request, chosen)
         try:
-            data = None
-            if prompt_audio:
-                data = await run_in_threadpool(Path(prompt_audio).read_bytes)
+            if prompt and not voice and json.loads(prompt)["state"] != "ready":
+                yield "", said(language)["uploading"]
+            began = time.monotonic()
+            upload = None if voice else await sent_prompt(services, request, prompt)
             wish = intake.Wish(
                 text=text or "",
                 mode=mode,
                 voice=voice or None,
-                prompt_audio=data,
+                upload=upload,
                 prompt_text=prompt_text or "",
                 instruction=instruction or "",
                 speed=speed,
+                user=request.cookies.get(COOKIE, ""),
+                upload_s=time.monotonic() - began if upload else 0.0,
             )
-            job_id = await intake.accept(services, wish)
-            yield job_id, "…", _HIDDEN
-            while True:
-                status = await run_in_threadpool(services.ledger.status, job_id)
-                if status.state == "failed":
-                    services.metrics.job_ended(status)
-                    raise_unless_done(status)
-                line = await run_in_threadpool(_status_line, services, status, language)
-                if status.state in ENDED:
-                    break
-                yield job_id, line, _HIDDEN
-                await asyncio.sleep(_POLL_S)
-            services.metrics.job_ended(status)
-            done = status.state == "done"
-            player = gr.update(visible=True, value=_player(status, language)) if done else _HIDDEN
-            yield "", line, player
-        except Problem as problem:
-            services.metrics.problem(problem.kind.code)
-            raise _toast(problem, language) from None
+            yield await intake.accept(services, wish), ""
         except Exception as error:
-            raise _toast(problems.internal(error), language) from None
+            raise toast(services, error, language) from None
 
-    async def cancel(request: gr.Request, job_id: str) -> None:
-        try:
-            if job_id:
-                await run_in_threadpool(services.ledger.cancel, job_id)
-        except Problem as problem:
-            raise _toast(problem, _language(request)) from None
+    def switch(request: gr.Request, chosen: str | None) -> list[Any]:
+        other = "en" if language_of(request, chosen) == "zh" else "zh"
+        return [other, *page.updates(other)]
 
-    with gr.Blocks(
-        title="CosyHost", analytics_enabled=False, delete_cache=(_CACHE_SWEEP_S, _CACHE_SWEEP_S)
-    ) as page:
-        gr.Markdown("# CosyHost")
-        gr.Markdown(i18n("subtitle"))
+    def greet(request: gr.Request, chosen: str | None) -> list[Any]:
+        if not chosen:
+            return [gr.skip() for _ in page.components]
+        return page.updates(language_of(request, chosen))
+
+    def show_mode(mode: str, request: gr.Request, chosen: str | None) -> list[Any]:
+        return [
+            gr.update(visible=mode == "zero_shot"),
+            gr.update(visible=mode == "instruct"),
+            gr.update(visible=mode == "instruct"),
+            gr.update(info=said(language_of(request, chosen))[f"mode_{mode}"]),
+            gr.Dataset(samples=presets.EXAMPLES[mode]),
+        ]
+
+    with gr.Blocks(title="CosyHost", analytics_enabled=False) as blocks:
+        # A choice the browser remembers; None until somebody presses the switch.
+        chosen = gr.BrowserState(None, storage_key="cosyhost.language", secret="not a secret")
+        with gr.Row(elem_id="head"):
+            gr.Markdown("# CosyHost")
+            switcher = page.add(
+                gr.Button, keys={"value": "language"}, size="sm", elem_id="language", min_width=60
+            )
+        page.add(gr.Markdown, keys={"value": "subtitle"})
         if engine.preview:
-            gr.Markdown(i18n("preview"), elem_id="preview", elem_classes="preview")
-        job = gr.State("")
+            page.add(gr.Markdown, keys={"value": "preview"}, elem_id="preview")
         with gr.Row():
             with gr.Column():
-                mode = gr.Radio(
+                mode = page.add(
+                    gr.Radio,
                     [(label, name) for name, label in words.MODES.items()],
                     value="zero_shot",
-                    label=i18n("mode"),
+                    keys={"label": "mode", "info": "mode_zero_shot"},
                     elem_id="mode",
                 )
-                text = gr.Textbox(
-                    label=i18n("text"),
-                    info=i18n("text_hint"),
+                text = page.add(
+                    gr.Textbox,
+                    keys={"label": "text", "info": "text_hint"},
                     lines=4,
                     max_length=services.config.limits.text_chars,
                     elem_id="text",
                 )
-                voice = gr.Dropdown(
-                    choices=[("—", "")],
-                    value="",
-                    label=i18n("voice"),
-                    info=i18n("no_voice"),
-                    elem_id="voice",
+                examples = page.add(
+                    gr.Dataset,
+                    components=[text],
+                    samples=presets.EXAMPLES["zero_shot"],
+                    keys={"label": "examples"},
+                    elem_id="examples",
                 )
-                prompt_audio = gr.Audio(
-                    sources=["upload", "microphone"],
-                    type="filepath",
-                    label=i18n("prompt"),
-                    elem_id="prompt-audio",
+                library = Library(services, page)
+                limit = services.config.limits.body_bytes
+                _widget("prompt", assets, {"assets": assets, "limitBytes": limit})
+                prompt_text = page.add(
+                    gr.Textbox, keys={"label": "prompt_text"}, elem_id="prompt-text"
                 )
-                prompt_text = gr.Textbox(label=i18n("prompt_text"), elem_id="prompt-text")
-                instruction = gr.Textbox(
-                    label=i18n("instruction"),
-                    placeholder="请用四川话表达。",
+                preset = page.add(
+                    gr.Dropdown,
+                    list(presets.PRESETS),
+                    value=None,
+                    keys={"label": "preset"},
                     visible=False,
-                    elem_id="instruction",
+                    elem_id="preset",
                 )
-                speed = gr.Slider(
+                instruction = page.add(
+                    gr.Textbox, keys={"label": "instruction"}, visible=False, elem_id="instruction"
+                )
+                speed = page.add(
+                    gr.Slider,
                     intake.SLOWEST,
                     intake.FASTEST,
                     value=1.0,
                     step=0.05,
-                    label=i18n("speed"),
+                    keys={"label": "speed"},
                     elem_id="speed",
                 )
-                with gr.Row():
-                    start = gr.Button(i18n("generate"), variant="primary", elem_id="generate")
-                    stop = gr.Button(i18n("cancel"), elem_id="cancel")
+                start = page.add(
+                    gr.Button, keys={"value": "generate"}, variant="primary", elem_id="generate"
+                )
             with gr.Column():
-                gr.Markdown(i18n("result"))
                 line = gr.Markdown("", elem_id="status")
-                player = gr.HTML(visible=False, elem_id="player")
-        hidden_api: dict[str, Any] = {"api_visibility": "private"}
+                _widget("job", assets, {"assets": assets})
+                with page.add(gr.Accordion, keys={"label": "history"}, open=False):
+                    _widget("history", assets, {"assets": assets})
+                library.build(chosen)
+        job = gr.Textbox(visible="hidden", elem_id="job-id")
+        prompt = gr.Textbox(visible="hidden", elem_id="prompt-state")
+
         mode.change(
-            lambda chosen: (
-                gr.update(visible=chosen == "zero_shot"),
-                gr.update(visible=chosen == "instruct"),
-            ),
-            mode,
-            [prompt_text, instruction],
-            **hidden_api,
+            show_mode,
+            [mode, chosen],
+            [prompt_text, preset, instruction, mode, examples],
+            **PRIVATE,
         )
+        examples.click(lambda sample: sample[0], examples, text, **PRIVATE)
+        preset.change(lambda name: presets.PRESETS.get(name, ""), preset, instruction, **PRIVATE)
         start.click(
             generate,
-            [mode, text, voice, prompt_audio, prompt_text, instruction, speed],
-            [job, line, player],
+            [chosen, mode, text, library.voice, prompt, prompt_text, instruction, speed],
+            [job, line],
+            # The prompt is the page's: Python is told of it when the button is pressed.
+            js="async (...a) => { a[4] = await window.cosyStudio.prompt(); return a; }",
             show_progress="hidden",
-            # Jobs wait in our queue, where all users see their place; Gradio's lets all through.
-            concurrency_limit=None,
-            **hidden_api,
-        )
-        stop.click(cancel, job, None, concurrency_limit=None, **hidden_api)
-        page.load(names, None, voice, **hidden_api)
-    return page, i18n
+            **PRIVATE,
+        ).success(None, job, None, js="(id) => window.cosyStudio.follow(id)", **PRIVATE)
+        switcher.click(switch, chosen, [chosen, *page.components], **PRIVATE)
+        blocks.load(greet, chosen, page.components, **PRIVATE)
+        library.wire(prompt, prompt_text, blocks)
+    return blocks, page.i18n
 
 
 _CSS = """
-.preview { border-left: 4px solid #d97706; padding: .5em 1em; background: #fef3c7; color: #451a03 }
-.preview * { color: inherit }
+#preview { border-left: 4px solid #d97706; padding: .5em 1em; background: #fef3c7; color: #451a03 }
+#preview * { color: inherit }
+#head { align-items: center }
+#language { max-width: 6em }
 footer { display: none !important }
 """
 
 
+def assets_path() -> str:
+    """Where the static files are served: named by their content, so that browsers may keep them."""
+    digest = hashlib.sha256()
+    for path in sorted(_STATIC.rglob("*")):
+        if path.is_file():
+            digest.update(path.name.encode() + path.read_bytes())
+    return f"/studio/{digest.hexdigest()[:12]}/"
+
+
 def mount(app: FastAPI, services: Services) -> FastAPI:
-    """Put the page at `/`."""
-    page, i18n = build(services)
+    """Put the page at `/` and its files beside it."""
+    assets = assets_path()
+    app.mount(assets.rstrip("/"), StaticFiles(directory=_STATIC))
+    page, i18n = build(services, assets)
     fonts = ("ui-sans-serif", "system-ui", "sans-serif")
+    styles = "".join(
+        f'<link rel="stylesheet" href="{assets}{name}">' for name in ("prompt.css", "job.css")
+    )
     mounted: FastAPI = gr.mount_gradio_app(
         app,
         page,
@@ -250,5 +228,6 @@ def mount(app: FastAPI, services: Services) -> FastAPI:
         i18n=i18n,
         theme=gr.themes.Default(font=fonts, font_mono=("ui-monospace", "monospace")),
         css=_CSS,
+        head=f'{styles}<script type="module" src="{assets}studio.js"></script>',
     )
     return mounted

@@ -17,6 +17,8 @@ import redis
 from cosyhost.config import Config, load
 
 ROOT = Path(__file__).parents[3]
+# The service starts processes of its own (decoder, worker children); they import it from here too.
+os.environ["PYTHONPATH"] = str(ROOT / "service")
 TEMPLATE = """
 tier = "test"
 [web]
@@ -105,10 +107,9 @@ def start(config_path: Path) -> Iterator[Start]:
     running: list[subprocess.Popen[bytes]] = []
 
     def begin(*verb: str, config_path: Path = config_path) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT / "service")}
         command = [sys.executable, "-m", "cosyhost.cli", "--config", str(config_path), *verb]
         log = (config_path.parent / f"{verb[0]}.log").open("ab")
-        running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+        running.append(subprocess.Popen(command, stdout=log, stderr=log))
         return running[-1]
 
     yield begin

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import openai
 import pytest
 import redis
 import soundfile
@@ -76,7 +77,7 @@ def test_streamed_and_stored_audio_are_the_same(service: httpx.Client) -> None:
     assert streamed.tobytes() == kept.tobytes()
     document = service.get(f"/v1/jobs/{job}").json()
     assert document["preview"] is True
-    assert set(document["timings_s"]) == {"queue", "ttfa", "synth", "encode"}
+    assert set(document["timings_s"]) == {"upload", "queue", "ttfa", "synth", "encode"}
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,21 @@ def test_a_voice_is_kept_used_and_deleted(service: httpx.Client) -> None:
     assert job["mode"] == "zero_shot"
     assert service.delete("/v1/audio/voices/小李 1").status_code == 200
     assert refusal(service.delete("/v1/audio/voices/小李 1"))["code"] == "voice_unknown"
+
+
+def test_a_voice_is_renamed_and_listened_to(service: httpx.Client) -> None:
+    files = {"audio_sample": ("a.wav", prompts.good())}
+    service.post("/v1/audio/voices", data={"name": "before"}, files=files)
+    service.post("/v1/audio/voices", data={"name": "taken"}, files=files)
+    url = "/v1/audio/voices/before"
+    assert refusal(service.patch(url, json={"name": "taken"}))["code"] == "voice_exists"
+    assert refusal(service.patch(url, json={"name": "../x"}))["code"] == "voice_name_invalid"
+    assert service.patch(url, json={"name": "after"}).json()["voice"]["name"] == "after"
+    assert refusal(service.get(f"{url}/audio"))["code"] == "voice_unknown"
+    samples, _ = soundfile.read(io.BytesIO(service.get("/v1/audio/voices/after/audio").content))
+    assert len(samples) > 0
+    for name in ("after", "taken"):
+        assert service.delete(f"/v1/audio/voices/{name}").status_code == 200
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "a" * 65, "<b>", "a/b", ".hidden"])
@@ -272,3 +288,54 @@ def test_a_queue_that_is_away_is_said_and_healed(service: httpx.Client, start: S
 def test_the_api_page_lists_the_routes(service: httpx.Client) -> None:
     paths = json.loads(service.get("/openapi.json").text)["paths"]
     assert {"/v1/audio/speech", "/v1/audio/voices", "/v1/jobs/{job_id}"} <= set(paths)
+
+
+def test_a_submitted_job_is_followed_to_its_end(service: httpx.Client) -> None:
+    with httpx.Client(base_url=service.base_url, timeout=30) as browser:
+        answer = browser.post("/v1/jobs", json=wish())
+        assert answer.status_code == 202
+        location = answer.headers["location"]
+        documents = []
+        with browser.stream("GET", f"{location}/events") as events:
+            assert events.headers["content-type"].startswith("text/event-stream")
+            for line in events.iter_lines():
+                if line.startswith("data: "):
+                    documents.append(json.loads(line.removeprefix("data: ")))
+        assert documents[-1]["state"] == "done"
+        assert documents[-1]["spoken_s"] == pytest.approx(documents[-1]["audio_s"])
+        listed = browser.get("/v1/jobs").json()["jobs"]
+        assert [one["title"] for one in listed] == [TEXT[:40]]
+    assert service.get("/v1/jobs").json()["jobs"] != listed, "a stranger sees others' jobs"
+
+
+def test_speech_as_events_carries_the_same_sound(service: httpx.Client) -> None:
+    body = wish(response_format="pcm")
+    plain = service.post("/v1/audio/speech", json=body).content
+    heard, kinds = b"", []
+    with service.stream("POST", "/v1/audio/speech", json={**body, "stream_format": "sse"}) as live:
+        for line in live.iter_lines():
+            if line.startswith("data: "):
+                event = json.loads(line.removeprefix("data: "))
+                kinds.append(event["type"])
+                heard += base64.b64decode(event.get("audio", ""))
+    assert heard == plain
+    assert kinds[-1] == "speech.audio.done"
+    assert set(kinds[:-1]) == {"speech.audio.delta"}
+
+
+def test_openais_own_client_works_unchanged(service: httpx.Client) -> None:
+    files = {"audio_sample": ("a.wav", prompts.good())}
+    fields = {"name": "openai", "ref_text": prompts.TRANSCRIPT}
+    service.post("/v1/audio/voices", data=fields, files=files)
+    ours = openai.OpenAI(base_url=f"{service.base_url}/v1".replace("//v1", "/v1"), api_key="none")
+    whole = ours.audio.speech.create(model="tts-1", voice="openai", input=TEXT)
+    samples, _ = soundfile.read(io.BytesIO(whole.read()))
+    assert len(samples) > 0
+    with ours.audio.speech.with_streaming_response.create(
+        model="tts-1", voice="openai", input=TEXT, response_format="pcm"
+    ) as response:
+        assert sum(len(chunk) for chunk in response.iter_bytes()) > 0
+    with pytest.raises(openai.NotFoundError) as refused:
+        ours.audio.speech.create(model="tts-1", voice="nobody", input=TEXT)
+    assert refused.value.code == "voice_unknown"
+    service.delete("/v1/audio/voices/openai")

@@ -98,11 +98,12 @@ def test_a_job_that_breaks_off_three_times_ends_with_its_reason(
     assert alone.zcard("jobs:dead") == 1
 
 
-def test_the_text_of_an_ended_job_is_gone(ledger: Ledger, alone: redis.Redis) -> None:
-    ours = job("a secret sentence")
+def test_of_an_ended_job_only_the_title_is_left(ledger: Ledger, alone: redis.Redis) -> None:
+    ours = job("x" * jobs.TITLE_CHARS + "a secret sentence")
     ledger.submit(ours)
     ledger.claim(ours.id, "a")
     ledger.fail(ours.id, "a", Problem(ENGINE_FAILED, reason="x"))
+    assert ledger.status(ours.id).title == "x" * jobs.TITLE_CHARS
     assert not any(b"secret" in value for value in alone.hvals(f"job:{ours.id}"))
 
 

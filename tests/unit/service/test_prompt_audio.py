@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 
+import av
+import numpy as np
 import pytest
 import soundfile
 
@@ -81,3 +83,60 @@ def test_a_wav_with_streamed_lengths_is_whole() -> None:
 def test_pictures_and_playlists_are_not_known() -> None:
     assert not is_known(prompts.png())
     assert not is_known(b"#EXTM3U\nhttp://example.org/a.mp3\n")
+
+
+def filmed(container: str, codec: str) -> bytes:
+    """The prompt as a phone or a browser records it."""
+    data, rate = prompts.samples()
+    times = np.arange(int(len(data) * 48_000 / rate)) * rate / 48_000
+    sound = np.interp(times, np.arange(len(data)), data).astype(np.float32)
+    target = io.BytesIO()
+    with av.open(target, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=48_000)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        size = stream.codec_context.frame_size
+        shape = av.AudioResampler(format=stream.format.name, layout="mono", frame_size=size)
+        for part in [*shape.resample(frame), *shape.resample(None), None]:
+            file.mux(stream.encode(part))
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(("container", "codec"), [("webm", "libopus"), ("ipod", "aac")])
+def test_recordings_of_browsers_and_phones_are_read(container: str, codec: str) -> None:
+    whole = filmed(container, codec)
+    data, rate = prompts.samples()
+    assert read_prompt(whole, LIMIT).seconds == pytest.approx(len(data) / rate, abs=0.1)
+    for share in (0.3, 0.6, 0.9):
+        with pytest.raises(Problem) as refused:
+            read_prompt(whole[: int(len(whole) * share)], LIMIT)
+        assert refused.value.kind.code == "prompt_truncated"
+
+
+def test_a_cut_mp3_is_refused() -> None:
+    whole = prompts.encoded(*prompts.samples(), "MP3")
+    with pytest.raises(Problem) as refused:
+        read_prompt(whole[: len(whole) // 2], LIMIT)
+    assert refused.value.kind.code == "prompt_truncated"
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "code"),
+    [(1_000, 1, "prompt_low_rate"), (768_000, 1, "prompt_unusual"), (48_000, 32, "prompt_unusual")],
+)
+def test_odd_shapes_are_refused(rate: int, channels: int, code: str) -> None:
+    odd = prompts.wav(np.zeros((rate // 10, channels), dtype=np.float32), rate)
+    with pytest.raises(Problem) as refused:
+        read_prompt(odd, LIMIT)
+    assert refused.value.kind.code == code
+
+
+def test_one_flipped_byte_in_a_flac_is_noticed_or_harmless() -> None:
+    """libFLAC checks every frame's CRC; a byte outside the frames changes no sound."""
+    whole = bytearray(prompts.encoded(*prompts.samples(), "FLAC", "PCM_16"))
+    whole[len(whole) // 2] ^= 0xFF
+    with pytest.raises(Problem) as refused:
+        read_prompt(bytes(whole), LIMIT)
+    assert refused.value.kind.code in {"prompt_truncated", "prompt_not_audio"}

@@ -1,0 +1,174 @@
+"""Resumable uploads: any order, any interruption, each user's apart, nothing left behind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import redis
+
+from cosyhost.config import Config
+from cosyhost.uploads import CHUNK_BYTES, UPLOADS_PER_USER
+from tests import prompts
+from tests.unit.service.test_api import refusal
+
+
+def name(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def offsets(data: bytes) -> list[int]:
+    return list(range(0, len(data), CHUNK_BYTES))
+
+
+@pytest.fixture
+def sound() -> bytes:
+    """A prompt of five chunks."""
+    data = prompts.lasting(6)
+    assert len(offsets(data)) > 3
+    return data
+
+
+@pytest.fixture
+def user(service: httpx.Client, config: Config) -> Iterator[httpx.Client]:
+    """A browser that has seen the page, and so has its cookie."""
+    base = f"http://{config.web.listen}:{config.web.port}"
+    with httpx.Client(base_url=base, timeout=30) as browser:
+        browser.get("/healthz")
+        yield browser
+
+
+def send(
+    user: httpx.Client, data: bytes, offset: int, *, sha256: str = "", length: int | None = None
+) -> httpx.Response:
+    headers = {
+        "Upload-Offset": str(offset),
+        "Upload-Length": str(len(data) if length is None else length),
+        "Content-Type": "application/offset+octet-stream",
+    }
+    chunk = data[offset : offset + CHUNK_BYTES]
+    return user.patch(f"/v1/uploads/{sha256 or name(data)}", content=chunk, headers=headers)
+
+
+def test_the_page_gives_a_cookie_no_script_can_read(service: httpx.Client) -> None:
+    with httpx.Client(base_url=service.base_url) as fresh:
+        cookie = fresh.get("/").headers["set-cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Lax" in cookie
+        assert "set-cookie" not in fresh.get("/").headers
+
+
+def test_chunks_in_any_order_become_a_prompt(user: httpx.Client, sound: bytes) -> None:
+    *early, last = reversed(offsets(sound))
+    for offset in early:
+        assert send(user, sound, offset).status_code == 204
+    state = user.get(f"/v1/uploads/{name(sound)}").json()
+    assert state == {"complete": False, "length": len(sound), "have": sorted(early)}
+    done = send(user, sound, last)
+    assert done.status_code == 200
+    assert done.json()["seconds"] == pytest.approx(6, abs=0.01)
+    head = user.head(f"/v1/uploads/{name(sound)}").headers
+    assert (head["upload-complete"], head["upload-offset"]) == ("?1", str(len(sound)))
+
+
+def test_a_repeated_chunk_does_no_harm(user: httpx.Client, sound: bytes) -> None:
+    for offset in offsets(sound)[:-1]:
+        send(user, sound, offset)
+        assert send(user, sound, offset).headers["upload-offset"] == str(offset + CHUNK_BYTES)
+    assert send(user, sound, offsets(sound)[-1]).status_code == 200
+    assert send(user, sound, 0).status_code == 200, "known audio is complete at once"
+
+
+def test_a_hash_is_no_key_to_somebody_elses_voice(
+    user: httpx.Client, service: httpx.Client, sound: bytes
+) -> None:
+    for offset in offsets(sound):
+        send(user, sound, offset)
+    with httpx.Client(base_url=service.base_url) as stranger:
+        stranger.get("/healthz")
+        assert stranger.cookies["cosyhost_user"] != user.cookies["cosyhost_user"]
+        answer = stranger.get(f"/v1/uploads/{name(sound)}")
+        assert refusal(answer)["code"] == "upload_unknown"
+        stranger.delete(f"/v1/uploads/{name(sound)}")
+    assert user.get(f"/v1/uploads/{name(sound)}").json()["complete"]
+
+
+def test_a_wrong_hash_drops_everything(user: httpx.Client, sound: bytes) -> None:
+    wrong = "0" * 64
+    for offset in offsets(sound)[:-1]:
+        send(user, sound, offset, sha256=wrong)
+    answer = send(user, sound, offsets(sound)[-1], sha256=wrong)
+    assert refusal(answer)["code"] == "upload_damaged"
+    assert user.get(f"/v1/uploads/{wrong}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "chunk"),
+    [
+        (1, 200_000, CHUNK_BYTES),
+        (262_144, 200_000, 10),
+        (0, 200_000, 100),
+        (0, 100, CHUNK_BYTES),
+        (0, 200_000, CHUNK_BYTES + 1),
+    ],
+)
+def test_a_chunk_that_does_not_fit_is_refused(
+    user: httpx.Client, offset: int, length: int, chunk: int
+) -> None:
+    headers = {"Upload-Offset": str(offset), "Upload-Length": str(length)}
+    answer = user.patch(f"/v1/uploads/{'1' * 64}", content=bytes(chunk), headers=headers)
+    assert answer.status_code == 409
+    assert refusal(answer)["code"] == "upload_offset_wrong"
+
+
+def test_two_tabs_that_disagree_on_the_length_are_told(user: httpx.Client) -> None:
+    data = prompts.noise_bytes(200_000)
+    assert send(user, data, 0).status_code == 204
+    assert refusal(send(user, data, 0, length=200_001))["code"] == "upload_offset_wrong"
+    user.delete(f"/v1/uploads/{name(data)}")
+
+
+@pytest.mark.parametrize("bad", sorted(prompts.bad_prompts()))
+def test_a_bad_prompt_is_refused_and_leaves_nothing(
+    user: httpx.Client, client: redis.Redis, bad: str
+) -> None:
+    data, code = prompts.bad_prompts()[bad]
+    answers = [send(user, data, offset) for offset in offsets(data)] or [send(user, data, 0)]
+    assert refusal(answers[-1])["code"] == code
+    assert not client.exists(f"upload:{user.cookies['cosyhost_user']}:{name(data)}")
+
+
+def test_a_file_over_the_limit_is_refused_at_its_first_chunk(
+    user: httpx.Client, config: Config
+) -> None:
+    answer = send(user, bytes(CHUNK_BYTES), 0, length=config.limits.body_bytes + 1)
+    assert refusal(answer)["code"] == "prompt_too_large"
+
+
+def test_too_many_unfinished_uploads_are_refused_with_a_time(user: httpx.Client) -> None:
+    many = [prompts.noise_bytes(70_000 + n) for n in range(UPLOADS_PER_USER + 1)]
+    answers = [send(user, data, 0) for data in many]
+    assert [answer.status_code for answer in answers[:-1]] == [204] * UPLOADS_PER_USER
+    assert refusal(answers[-1])["code"] == "upload_quota"
+    assert answers[-1].headers["retry-after"]
+    user.delete(f"/v1/uploads/{name(many[0])}")
+    assert send(user, many[-1], 0).status_code == 204
+    for data in many:
+        user.delete(f"/v1/uploads/{name(data)}")
+
+
+def test_a_chunk_after_expiry_begins_anew(
+    user: httpx.Client, client: redis.Redis, sound: bytes
+) -> None:
+    send(user, sound, 0)
+    key = f"upload:{user.cookies['cosyhost_user']}:{name(sound)}"
+    assert 0 < client.ttl(key) <= 3600
+    client.delete(key)
+    assert send(user, sound, CHUNK_BYTES).headers["upload-offset"] == "0"
+
+
+@pytest.mark.parametrize("sha256", ["x" * 64, "0" * 63, "A" * 64, "..%2f" * 13])
+def test_a_name_that_is_no_hash_is_refused(user: httpx.Client, sha256: str) -> None:
+    assert refusal(user.get(f"/v1/uploads/{sha256}"))["code"] in {"request_invalid", "not_found"}
