@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             from cosyhost import worker
 
             if options.check:
-                worker.check(settings)
+                worker.check(settings, credential("redis_password"))
             else:
                 worker.serve(settings, credential("redis_password"), options.gpu)
     except Problem as problem:

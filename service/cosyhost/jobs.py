@@ -511,6 +511,18 @@ class Broker:
         except (OperationalError, redis.RedisError) as error:
             raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
 
+    def reach(self) -> None:
+        """Connect as a worker does, transport and password included.
+
+        Raises:
+            Problem: QUEUE_UNAVAILABLE.
+        """
+        try:
+            with self.app.connection_for_read() as connection:
+                connection.ensure_connection(max_retries=1, timeout=5)
+        except (OperationalError, redis.RedisError) as error:
+            raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
+
 
 class AudioWriter:
     """The worker's end of a job's audio stream: one entry per chunk."""

@@ -208,10 +208,11 @@ def serve(config: Config, password: str | None, gpu: str) -> None:
     )
 
 
-def check(config: Config) -> None:
-    """Load the engine and let it speak once, as the gate before a release is switched to.
+def check(config: Config, password: str | None) -> None:
+    """Reach the queue, load the engine and let it speak once: the gate a release must pass.
 
     Raises:
-        Problem: ENGINE_FAILED.
+        Problem: QUEUE_UNAVAILABLE or ENGINE_FAILED.
     """
+    Broker(config, password).reach()
     engines.create(config.engine.kind).load()

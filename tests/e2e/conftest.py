@@ -5,6 +5,7 @@ pytest tests/e2e [--keep-hosts]
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -53,13 +54,19 @@ def _turn(module: str) -> int:
 
 
 @pytest.fixture(scope="session")
-def bed() -> Testbed:
+def bed() -> Iterator[Testbed]:
     """The testbed, with images and wheels at hand."""
     testbed = Testbed()
+    lock = (testbed.settings.state / "e2e.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        pytest.exit("another end-to-end run has these hosts: wait for it, or set COSYHOST_TESTBED")
     for suite in sorted(set(SUITES.values())):
         testbed.build(suite)
         wheelhouse.ensure(testbed.settings, suite, LOCKS)
-    return testbed
+    yield testbed
+    lock.close()
 
 
 @pytest.fixture(scope="session")

@@ -285,6 +285,17 @@ def test_a_queue_that_is_away_is_said_and_healed(service: httpx.Client, start: S
         web.wait(30)
 
 
+def test_a_release_passes_its_gate_only_with_its_queue(
+    config_path: Path, start: Start, tmp_path: Path
+) -> None:
+    for verb in ("web", "worker"):
+        assert start(verb, "--check").wait(60) == 0
+    lonely = tmp_path / "cosyhost.toml"
+    lonely.write_text(TEMPLATE.format(web_port=1, redis_port=1, folder=tmp_path))
+    for verb in ("web", "worker"):
+        assert start(verb, "--check", config_path=lonely).wait(60) == 1
+
+
 def test_the_api_page_lists_the_routes(service: httpx.Client) -> None:
     paths = json.loads(service.get("/openapi.json").text)["paths"]
     assert {"/v1/audio/speech", "/v1/audio/voices", "/v1/jobs/{job_id}"} <= set(paths)
