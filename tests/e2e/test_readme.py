@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.e2e.tier import ROOT, Tier
 from tests.testbed import Settings, Testbed
@@ -61,9 +63,6 @@ def test_both_languages_name_the_same_commands() -> None:
 def test_every_command_runs_as_printed(copy: Path, lan: Tier, bed: Testbed) -> None:
     environment = {
         **os.environ,
-        "ANSIBLE_HOST_KEY_CHECKING": "False",
-        "ANSIBLE_PRIVATE_KEY_FILE": str(bed.settings.key),
-        "ANSIBLE_REMOTE_USER": "root",
         "ANSIBLE_SSH_CONTROL_PATH_DIR": str(lan.control),
         "COSYHOST_TESTBED": TESTBED,
     }
@@ -89,8 +88,14 @@ def test_every_command_runs_as_printed(copy: Path, lan: Tier, bed: Testbed) -> N
             continue
         said = run(command)
         if command.startswith("cp -r"):
+            # The address, and what a user has in ~/.ssh: the key and the known host.
+            access = yaml.safe_load(bed.inventory_yaml(names=[lan.host.name]))["all"]
+            variables = access.get("vars", {}) | access["hosts"][lan.host.name]
             hosts = copy / "inventories/office/hosts.yml"
-            hosts.write_text(hosts.read_text().replace("192.0.2.10", lan.host.ip))
+            text = hosts.read_text(encoding="utf-8")
+            assert "{ansible_host: 192.0.2.10}" in text
+            text = text.replace("{ansible_host: 192.0.2.10}", json.dumps(variables))
+            hosts.write_text(text, encoding="utf-8")
             secret = lan.inventories[0] / "secrets"
             shutil.copytree(secret, hosts.parent / "secrets")
         if command == "make demo":
