@@ -93,7 +93,7 @@ APT = apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -
 	@mkdir -p build
 	@command -v python3 >/dev/null || { echo "make: python3 is missing: apt install $(CONTROL_DEBS)" >&2; exit 1; }
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or later is needed here (Debian 12, Ubuntu 24.04); this is $$(python3 --version)" >&2; exit 1; }
-	@python3 -c 'import ensurepip' 2>/dev/null && command -v ssh npm >/dev/null || { \
+	@python3 -c 'import ensurepip' 2>/dev/null && command -v ssh >/dev/null && command -v npm >/dev/null || { \
 	  [ "$$(id -u)" = 0 ] || { echo "make: packages are missing: sudo apt install $(CONTROL_DEBS)" >&2; exit 1; }; \
 	  echo "installing: $(CONTROL_DEBS)"; $(APT) $(CONTROL_DEBS) >build/apt.log 2>&1; }
 	@echo "preparing .venv (about a minute)"
