@@ -55,7 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 worker.serve(settings, credential("redis_password"), options.gpu)
     except Problem as problem:
-        print(f"cosyhost: {problem.kind.code}: {problem.sentence('en')}", file=sys.stderr)
+        both = f"{problem.sentence('en')} {problem.sentence('zh')}"
+        print(f"cosyhost: {problem.kind.code}: {both}", file=sys.stderr)
         return 1
     return 0
 

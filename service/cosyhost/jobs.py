@@ -147,7 +147,7 @@ _CLAIM = (
     _NOW
     + """
 local job, waiting, leases, dead, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local id, owner, lease, most, keep = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local id, owner, lease, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 local state = redis.call('HGET', job, 'state')
 if not state then return {'unknown', ''} end
 if state == 'running' then
@@ -157,12 +157,12 @@ elseif state ~= 'queued' then return {state, ''} end
 local attempts = tonumber(redis.call('HGET', job, 'attempts'))
 redis.call('ZREM', waiting, id)
 if attempts >= most then
-  redis.call('HSET', job, 'state', 'failed', 'finished', now, 'code', ARGV[6],
+  redis.call('HSET', job, 'state', 'failed', 'finished', now, 'code', ARGV[5],
              'figures', cjson.encode({attempts = attempts}))
   redis.call('ZREM', leases, id)
   redis.call('ZADD', dead, now, id)
   redis.call('XADD', stream, '*', 'end', 'failed')
-  redis.call('EXPIRE', stream, ARGV[7])
+  redis.call('EXPIRE', stream, ARGV[6])
   return {'failed', ''}
 end
 redis.call('HSET', job, 'state', 'running', 'owner', owner, 'attempts', attempts + 1,
@@ -291,7 +291,6 @@ class Ledger:
                 owner,
                 LEASE_S,
                 MAX_ATTEMPTS,
-                self._keep_s,
                 JOB_FAILED_REPEATEDLY.code,
                 STREAM_ENDED_TTL_S,
             ],

@@ -6,7 +6,7 @@ import base64
 import binascii
 import secrets
 from dataclasses import dataclass
-from typing import get_args
+from typing import cast, get_args
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -111,7 +111,7 @@ async def accept(services: Services, wish: Wish) -> str:
     else:
         raise Problem(PROMPT_MISSING)
 
-    mode: Mode = wish.mode or work_out_mode(instruction, prompt_text)  # type: ignore[assignment]
+    mode = cast(Mode, wish.mode) if wish.mode else work_out_mode(instruction, prompt_text)
     if mode == "zero_shot" and not prompt_text:
         raise Problem(MODE_NEEDS_PROMPT_TEXT)
     if mode == "instruct" and not instruction:

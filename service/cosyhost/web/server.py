@@ -9,6 +9,7 @@ import threading
 import time
 
 import uvicorn
+from fastapi import FastAPI
 
 from cosyhost.config import Config
 from cosyhost.errors import Problem
@@ -34,8 +35,7 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _server(config: Config, password: str | None, listen: str, port: int) -> _Server:
-    app = create_app(config, password)
+def _server(app: FastAPI, listen: str, port: int) -> _Server:
     return _Server(
         uvicorn.Config(
             app,
@@ -54,7 +54,7 @@ def _server(config: Config, password: str | None, listen: str, port: int) -> _Se
 
 def serve(config: Config, password: str | None) -> None:
     """Serve until told to stop."""
-    _server(config, password, config.web.listen, config.web.port).run()
+    _server(create_app(config, password), config.web.listen, config.web.port).run()
 
 
 def check(config: Config, password: str | None) -> None:
@@ -65,7 +65,8 @@ def check(config: Config, password: str | None) -> None:
     Raises:
         SystemExit: with one line that says what is wrong.
     """
-    server = _server(config, password, "127.0.0.1", 0)
+    app = create_app(config, password)
+    server = _server(app, "127.0.0.1", 0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + _CHECK_TIMEOUT_S
@@ -75,7 +76,7 @@ def check(config: Config, password: str | None) -> None:
         time.sleep(0.05)
     port = server.servers[0].sockets[0].getsockname()[1]
     try:
-        report = readiness(server.config.app.state.services)  # type: ignore[union-attr]
+        report = readiness(app.state.services)
         missing = [name for name in ("redis", "store") if report[name] != "ok"]
         if missing:
             raise SystemExit(f"cosyhost: not ready: {', '.join(missing)} ({report})")
