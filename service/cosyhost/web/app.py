@@ -32,7 +32,7 @@ async def _tend(services: Services) -> None:
     rounds = 0
     while True:
         try:
-            healed = await run_in_threadpool(services.ledger.heal, services.broker)
+            healed = await run_in_threadpool(services.healer.heal)
             if healed:
                 log.warning("%d lost jobs were put back on the queue", healed)
             if rounds % (_SWEEP_EVERY_S // UNSEEN_S) == 0:

@@ -9,7 +9,7 @@ import redis.asyncio
 from fastapi import Depends, Request
 
 from cosyhost.config import Config
-from cosyhost.jobs import Broker, Ledger, connect
+from cosyhost.jobs import Broker, Healer, Ledger, connect
 from cosyhost.store import Store
 from cosyhost.uploads import Uploads
 from cosyhost.voices import Library
@@ -23,6 +23,7 @@ class Services:
     config: Config
     ledger: Ledger
     broker: Broker
+    healer: Healer
     store: Store
     library: Library
     uploads: Uploads
@@ -40,10 +41,12 @@ def open_services(config: Config, password: str | None) -> Services:
         waiting_limit=config.limits.waiting_jobs,
         keep_s=config.jobs.keep_s,
     )
+    broker = Broker(config, password)
     return Services(
         config=config,
         ledger=ledger,
-        broker=Broker(config, password),
+        broker=broker,
+        healer=Healer(client, ledger, broker),
         store=store,
         library=library,
         uploads=Uploads(client, library, config.limits.body_bytes),

@@ -13,7 +13,9 @@ import redis
 from cosyhost import jobs, worker
 from cosyhost.config import Config
 from cosyhost.errors import ENGINE_FAILED, Problem
-from cosyhost.jobs import Broker, Job, Ledger
+from cosyhost.jobs import Broker, Healer, Job, Ledger
+from cosyhost.jobs.broker import QUEUE
+from cosyhost.jobs.job import TITLE_CHARS
 
 
 def job(text: str = "你好") -> Job:
@@ -99,11 +101,11 @@ def test_a_job_that_breaks_off_three_times_ends_with_its_reason(
 
 
 def test_of_an_ended_job_only_the_title_is_left(ledger: Ledger, alone: redis.Redis) -> None:
-    ours = job("x" * jobs.TITLE_CHARS + "a secret sentence")
+    ours = job("x" * TITLE_CHARS + "a secret sentence")
     ledger.submit(ours)
     ledger.claim(ours.id, "a")
     ledger.fail(ours.id, "a", Problem(ENGINE_FAILED, reason="x"))
-    assert ledger.status(ours.id).title == "x" * jobs.TITLE_CHARS
+    assert ledger.status(ours.id).title == "x" * TITLE_CHARS
     assert not any(b"secret" in value for value in alone.hvals(f"job:{ours.id}"))
 
 
@@ -120,30 +122,36 @@ def broker(config: Config, alone: redis.Redis) -> Broker:
     return Broker(other, None)
 
 
+@pytest.fixture
+def healer(alone: redis.Redis, ledger: Ledger, broker: Broker) -> Healer:
+    return Healer(alone, ledger, broker)
+
+
 def test_a_job_whose_message_was_lost_is_published_again(
-    ledger: Ledger, alone: redis.Redis, broker: Broker
+    ledger: Ledger, alone: redis.Redis, broker: Broker, healer: Healer
 ) -> None:
     lost, queued = job(), job()
     for one in (lost, queued):
         ledger.submit(one)
         alone.zincrby("jobs:waiting", -60, one.id)
     broker.publish(queued.id)
-    assert ledger.unseen() == [lost.id]
-    assert ledger.heal(broker) == 1
-    assert ledger.unseen() == []
-    assert alone.llen(jobs.QUEUE) == 2
+    assert healer.heal() == 1
+    messages = [msgspec.json.decode(raw) for raw in alone.lrange(QUEUE, 0, -1)]
+    assert {message["headers"]["id"] for message in messages} == {lost.id, queued.id}
+    alone.delete("jobs:healing")
+    assert healer.heal() == 0
 
 
 def test_a_job_whose_worker_fell_silent_goes_back_to_the_queue(
-    ledger: Ledger, alone: redis.Redis, broker: Broker
+    ledger: Ledger, alone: redis.Redis, healer: Healer
 ) -> None:
     ours = job()
     ledger.submit(ours)
     ledger.claim(ours.id, "gone")
-    assert ledger.heal(broker) == 0
+    assert healer.heal() == 0
     alone.delete("jobs:healing")
     alone.zincrby("jobs:leases", -60, ours.id)
-    assert ledger.heal(broker) == 1
+    assert healer.heal() == 1
     assert ledger.claim(ours.id, "b") == (ours, 2)
 
 

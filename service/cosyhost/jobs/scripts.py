@@ -1,0 +1,104 @@
+"""The ledger's changes as Lua scripts: each happens whole or not at all."""
+
+from __future__ import annotations
+
+NOW = """
+local t = redis.call('TIME')
+local now = tonumber(t[1]) + tonumber(t[2]) / 1000000
+"""
+
+SUBMIT = (
+    NOW
+    + """
+local job, waiting = KEYS[1], KEYS[2]
+local n = redis.call('ZCARD', waiting)
+if n >= tonumber(ARGV[3]) then return -1 end
+redis.call('HSET', job, 'state', 'queued', 'mode', ARGV[4], 'spec', ARGV[2],
+           'attempts', 0, 'created', now, 'title', ARGV[6],
+           'upload_s', ARGV[7], 'upload_bytes', ARGV[8])
+redis.call('EXPIRE', job, ARGV[5])
+redis.call('ZADD', waiting, now, ARGV[1])
+if ARGV[9] ~= '' then
+  redis.call('ZADD', KEYS[3], now, ARGV[1])
+  redis.call('ZREMRANGEBYRANK', KEYS[3], 0, -1 - tonumber(ARGV[10]))
+  redis.call('EXPIRE', KEYS[3], ARGV[5])
+end
+return n
+"""
+)
+
+# Returns the job's spec and the attempt, or the state that forbids it (with its owner if leased).
+CLAIM = (
+    NOW
+    + """
+local job, waiting, leases, dead, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local id, owner, lease, most = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local state = redis.call('HGET', job, 'state')
+if not state then return {'unknown', ''} end
+if state == 'running' then
+  local until_ = tonumber(redis.call('ZSCORE', leases, id) or 0)
+  if until_ > now then return {'running', redis.call('HGET', job, 'owner')} end
+elseif state ~= 'queued' then return {state, ''} end
+local attempts = tonumber(redis.call('HGET', job, 'attempts'))
+redis.call('ZREM', waiting, id)
+if attempts >= most then
+  redis.call('HSET', job, 'state', 'failed', 'finished', now, 'code', ARGV[5],
+             'figures', cjson.encode({attempts = attempts}))
+  redis.call('ZREM', leases, id)
+  redis.call('ZADD', dead, now, id)
+  redis.call('XADD', stream, '*', 'end', 'failed')
+  redis.call('EXPIRE', stream, ARGV[6])
+  return {'failed', ''}
+end
+redis.call('HSET', job, 'state', 'running', 'owner', owner, 'attempts', attempts + 1,
+           'started', now)
+redis.call('ZADD', leases, now + tonumber(lease), id)
+return {'claimed', redis.call('HGET', job, 'spec'), attempts + 1}
+"""
+)
+
+# Back to the queue, unless somebody else has it by now.
+RELEASE = (
+    NOW
+    + """
+local job, waiting, leases = KEYS[1], KEYS[2], KEYS[3]
+if redis.call('HGET', job, 'state') ~= 'running' then return 0 end
+if redis.call('HGET', job, 'owner') ~= ARGV[2] then return 0 end
+redis.call('ZREM', leases, ARGV[1])
+redis.call('HSET', job, 'state', 'queued')
+redis.call('ZADD', waiting, redis.call('HGET', job, 'created'), ARGV[1])
+return 1
+"""
+)
+
+RENEW = (
+    NOW
+    + """
+if redis.call('HGET', KEYS[1], 'state') ~= 'running' then return 0 end
+if redis.call('HGET', KEYS[1], 'owner') ~= ARGV[2] then return 0 end
+redis.call('ZADD', KEYS[2], now + tonumber(ARGV[3]), ARGV[1])
+return 1
+"""
+)
+
+# The first end wins: a job cancelled or finished elsewhere keeps its state. The text goes with it.
+FINISH = (
+    NOW
+    + """
+local job, waiting, leases, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local state = redis.call('HGET', job, 'state')
+if state ~= 'running' and state ~= 'queued' then return 0 end
+if ARGV[2] ~= '' and redis.call('HGET', job, 'owner') ~= ARGV[2] then return 0 end
+redis.call('ZREM', waiting, ARGV[1])
+redis.call('ZREM', leases, ARGV[1])
+redis.call('HSET', job, 'state', ARGV[3], 'finished', now)
+for i = 6, #ARGV, 2 do redis.call('HSET', job, ARGV[i], ARGV[i + 1]) end
+redis.call('HDEL', job, 'spec')
+redis.call('EXPIRE', job, ARGV[4])
+redis.call('XADD', stream, '*', 'end', ARGV[3])
+redis.call('EXPIRE', stream, ARGV[5])
+return 1
+"""
+)
+
+ALL = (SUBMIT, CLAIM, RELEASE, RENEW, FINISH)
