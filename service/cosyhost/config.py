@@ -61,17 +61,25 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Jobs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How jobs run: `children` at once per GPU, each at most `time_limit_s`, kept `keep_s`."""
+    """How jobs run: `children` at once per GPU (`auto`: as many as its memory holds), the longest
+    text at most `time_limit_s`, kept `keep_s`.
 
-    children: Positive
+    A child has `load_timeout_s` to load its engine. It is replaced after `recycle_after_jobs` jobs
+    or when it came to use more than `recycle_above_mb` of the host's memory.
+    """
+
+    children: Positive | Literal["auto"]
     time_limit_s: Annotated[int, Meta(ge=15)]
     keep_s: Positive
+    load_timeout_s: Positive
+    recycle_after_jobs: Positive
+    recycle_above_mb: Positive
 
 
 class Studio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the page offers."""
+    """What the page offers, and to whom."""
 
-    restart_button: bool
+    restart_button: Literal["nobody", "everyone", "admin"]
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

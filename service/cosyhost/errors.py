@@ -386,6 +386,54 @@ ENGINE_FAILED = Kind(
     "请重试；若再次出现，请换一段文字或提示音频。",
     "Try again; if it happens again, try another text or prompt audio.",
 )
+ENGINE_OUT_OF_MEMORY = Kind(
+    "engine_out_of_memory",
+    503,
+    "显存不足，独占 GPU 重试后仍无法生成。",
+    "The GPU ran out of memory, also with no other job on it.",
+    "请缩短文字或提示音频再试；管理员可减少每块 GPU 的并行任务数。",
+    "Shorten the text or the prompt audio; the operator can let fewer jobs share the GPU.",
+)
+MODE_UNAVAILABLE = Kind(
+    "mode_unavailable",
+    503,
+    "目前没有能处理“{mode}”模式的引擎。",
+    "No engine here can do the mode {mode} at the moment.",
+    "请改用其他模式：{others}；管理员可增加支持它的 worker。",
+    "Use another mode ({others}); the operator can add a worker whose engine does it.",
+)
+RESTART_NOT_ALLOWED = Kind(
+    "restart_not_allowed",
+    403,
+    "这里不提供重启按钮。",
+    "The restart button is off here.",
+    "请由运维人员运行 playbooks/restart.yml。",
+    "Operators restart it with playbooks/restart.yml.",
+)
+RESTART_NEEDS_LOGIN = Kind(
+    "restart_needs_login",
+    403,
+    "只有管理员可以重启，而此版本尚无登录功能。",
+    "Only an administrator may restart, and this version has no login yet.",
+    "请由运维人员运行 playbooks/restart.yml。",
+    "Operators restart it with playbooks/restart.yml.",
+)
+RESTART_UNAVAILABLE = Kind(
+    "restart_unavailable",
+    503,
+    "无法提出重启请求：{reason}。",
+    "The restart could not be asked for: {reason}.",
+    "请由运维人员运行 playbooks/restart.yml。",
+    "Operators restart it with playbooks/restart.yml.",
+)
+CROSS_ORIGIN = Kind(
+    "cross_origin",
+    403,
+    "此请求来自另一个网站，已拒绝。",
+    "The request comes from another site and was refused.",
+    "请在本服务自己的页面上操作。",
+    "Do it on this service's own page.",
+)
 QUEUE_FULL = Kind(
     "queue_full",
     429,

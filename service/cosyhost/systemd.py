@@ -1,4 +1,4 @@
-"""The two things we ask of systemd: readiness notices and credentials."""
+"""What we ask of systemd: notices, credentials, and the folder for what must not outlive a boot."""
 
 from __future__ import annotations
 
@@ -26,3 +26,9 @@ def credential(name: str) -> str | None:
         return None
     path = Path(folder) / name
     return path.read_text(encoding="utf-8").strip() if path.exists() else None
+
+
+def runtime_folder() -> Path | None:
+    """The folder in /run that is this unit's (systemd.exec(5), RuntimeDirectory=), if any."""
+    folder = os.environ.get("RUNTIME_DIRECTORY")
+    return Path(folder.partition(":")[0]) if folder else None

@@ -48,6 +48,7 @@ class Espeak:
     name = "espeak"
     preview = True
     sample_rate = _SAMPLE_RATE_HZ
+    modes = frozenset({"zero_shot", "cross_lingual", "instruct"})
 
     def load(self) -> None:
         """Prove that espeak-ng is there and speaks."""

@@ -35,6 +35,8 @@ class Engine(Protocol):
     preview: bool
     """True when the engine does not clone: shown in the page, headers, metrics and file tags."""
     sample_rate: int
+    modes: frozenset[str]
+    """The modes it can do; a worker takes no job of another."""
 
     def load(self) -> None:
         """Load the model and prove with a short synthesis that it answers."""
@@ -45,5 +47,6 @@ class Engine(Protocol):
         Closing the iterator stops the synthesis.
 
         Raises:
-            Problem: ENGINE_FAILED.
+            Problem: ENGINE_FAILED; ENGINE_OUT_OF_MEMORY, which is worth another try on a GPU that
+                nobody else uses.
         """

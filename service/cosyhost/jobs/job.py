@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 from cosyhost.errors import Problem
 
 Mode = Literal["zero_shot", "cross_lingual", "instruct"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 

@@ -11,6 +11,7 @@ WORKERS = "jobs:workers"
 DEAD = "jobs:dead"
 HEALING = "jobs:healing"
 MEAN_S = "jobs:mean_s"
+UNITS = "jobs:units"
 
 
 def job(job_id: str) -> str:
@@ -26,6 +27,11 @@ def history(user: str) -> str:
 def audio(job_id: str) -> str:
     """The Redis stream that brings the audio of a job."""
     return f"job:{job_id}:audio"
+
+
+def unit(name: str) -> str:
+    """What a worker unit says of itself."""
+    return f"jobs:unit:{name}"
 
 
 def clock(client: redis.Redis) -> float:

@@ -107,6 +107,14 @@ class Ledger:
             return msgspec.json.decode(answer[1], type=Job), int(answer[2])
         return f"running:{answer[1].decode()}" if verdict == "running" else str(verdict)
 
+    def spec(self, job_id: str) -> Job | None:
+        """What is to be spoken; None once the job has ended."""
+        try:
+            raw = cast("bytes | None", self._redis.hget(keys.job(job_id), "spec"))
+        except redis.RedisError as error:
+            raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
+        return None if raw is None else msgspec.json.decode(raw, type=Job)
+
     def release(self, job_id: str, owner: str) -> bool:
         """Give back the lease of an `owner` that is gone."""
         return bool(

@@ -15,6 +15,7 @@ from cosyhost.audio import Prompt, read_prompt
 from cosyhost.errors import (
     MODE_NEEDS_INSTRUCTIONS,
     MODE_NEEDS_PROMPT_TEXT,
+    MODE_UNAVAILABLE,
     MODE_UNKNOWN,
     PROMPT_MISSING,
     REF_AUDIO_INVALID,
@@ -135,9 +136,13 @@ async def accept(services: Services, wish: Wish) -> str:
 
 
 def _submit(services: Services, job: Job) -> None:
+    modes = services.fleet.modes()
+    if modes is not None and job.mode not in modes:
+        others = ", ".join(sorted(modes))
+        raise Problem(MODE_UNAVAILABLE, mode=job.mode, others=others, retry_after_s=30)
     services.ledger.submit(job)
     try:
-        services.broker.publish(job.id)
+        services.broker.publish(job)
     except Problem:
         services.ledger.forget(job.id)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -9,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from cosyhost.errors import Problem
-from cosyhost.jobs import Ledger, Status
+from cosyhost.jobs import UNIT_STATES, Fleet, Ledger, Status
 
 _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 
@@ -17,14 +18,16 @@ _SECONDS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120)
 class _QueueCollector(Collector):
     """Queue depth and workers, asked of the ledger at each scrape."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, fleet: Fleet) -> None:
         self._ledger = ledger
+        self._fleet = fleet
 
     def collect(self) -> Iterator[Metric]:
         up = GaugeMetricFamily("cosyhost_queue_up", "Whether the queue can be reached.")
         try:
             waiting, running = self._ledger.depth()
             workers = self._ledger.workers()
+            units = Counts(unit.state for unit in self._fleet.units())
         except Problem:
             up.add_metric([], 0)
             yield up
@@ -34,14 +37,18 @@ class _QueueCollector(Collector):
         yield GaugeMetricFamily("cosyhost_jobs_waiting", "Jobs in the queue.", value=waiting)
         yield GaugeMetricFamily("cosyhost_jobs_running", "Jobs being spoken.", value=running)
         yield GaugeMetricFamily("cosyhost_worker_children", "Children alive.", value=workers)
+        states = GaugeMetricFamily("cosyhost_worker_units", "Workers by state.", labels=["state"])
+        for state in UNIT_STATES:
+            states.add_metric([state], units[state])
+        yield states
 
 
 class Metrics:
     """The counters of this web process."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, fleet: Fleet) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_QueueCollector(ledger))
+        self._registry.register(_QueueCollector(ledger, fleet))
         self._jobs = Counter(
             "cosyhost_jobs",
             "Jobs that ended; preview=1 was spoken by the preview engine, no clone.",

@@ -9,7 +9,7 @@ import redis.asyncio
 from fastapi import Depends, Request
 
 from cosyhost.config import Config
-from cosyhost.jobs import Broker, Healer, Ledger, connect
+from cosyhost.jobs import Broker, Fleet, Healer, Ledger, connect
 from cosyhost.store import Store
 from cosyhost.uploads import Uploads
 from cosyhost.voices import Library
@@ -22,6 +22,7 @@ class Services:
 
     config: Config
     ledger: Ledger
+    fleet: Fleet
     broker: Broker
     healer: Healer
     store: Store
@@ -42,9 +43,11 @@ def open_services(config: Config, password: str | None) -> Services:
         keep_s=config.jobs.keep_s,
     )
     broker = Broker(config, password)
+    fleet = Fleet(client)
     return Services(
         config=config,
         ledger=ledger,
+        fleet=fleet,
         broker=broker,
         healer=Healer(client, ledger, broker),
         store=store,
@@ -58,7 +61,7 @@ def open_services(config: Config, password: str | None) -> Services:
             socket_connect_timeout=3,
             health_check_interval=5,
         ),
-        metrics=Metrics(ledger),
+        metrics=Metrics(ledger, fleet),
     )
 
 

@@ -38,8 +38,11 @@ waiting_jobs = 4
 children = 2
 time_limit_s = 30
 keep_s = 3600
+load_timeout_s = 60
+recycle_after_jobs = 1000
+recycle_above_mb = 4000
 [studio]
-restart_button = false
+restart_button = "everyone"
 """
 
 

@@ -14,7 +14,7 @@ from cosyhost import jobs, worker
 from cosyhost.config import Config
 from cosyhost.errors import ENGINE_FAILED, Problem
 from cosyhost.jobs import Broker, Healer, Job, Ledger
-from cosyhost.jobs.broker import QUEUE
+from cosyhost.jobs.broker import lists
 from cosyhost.jobs.job import TITLE_CHARS
 
 
@@ -134,9 +134,9 @@ def test_a_job_whose_message_was_lost_is_published_again(
     for one in (lost, queued):
         ledger.submit(one)
         alone.zincrby("jobs:waiting", -60, one.id)
-    broker.publish(queued.id)
+    broker.publish(queued)
     assert healer.heal() == 1
-    messages = [msgspec.json.decode(raw) for raw in alone.lrange(QUEUE, 0, -1)]
+    messages = [msgspec.json.decode(raw) for name in lists() for raw in alone.lrange(name, 0, -1)]
     assert {message["headers"]["id"] for message in messages} == {lost.id, queued.id}
     alone.delete("jobs:healing")
     assert healer.heal() == 0

@@ -1,11 +1,10 @@
-"""The worker process: Celery children, each with an engine of its own, that run jobs."""
+"""One child of a worker: an engine of its own, and the jobs it runs."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
-import socket
 import tempfile
 import threading
 import time
@@ -13,53 +12,40 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import redis
-from celery import signals
 from celery.exceptions import SoftTimeLimitExceeded
 
 from cosyhost import audio, engines, labels
 from cosyhost.config import Config
-from cosyhost.errors import ENGINE_FAILED, JOB_TIMEOUT, PROMPT_MISSING, Problem
-from cosyhost.jobs import (
-    HEARTBEAT_S,
-    TASK,
-    AudioWriter,
-    Broker,
-    Job,
-    Ledger,
-    connect,
-    output_key,
+from cosyhost.errors import (
+    ENGINE_FAILED,
+    ENGINE_OUT_OF_MEMORY,
+    JOB_TIMEOUT,
+    PROMPT_MISSING,
+    Problem,
 )
+from cosyhost.jobs import HEARTBEAT_S, AudioWriter, Job, Ledger, connect, output_key
 from cosyhost.store import Store
-from cosyhost.systemd import notify
 from cosyhost.voices import prompt_key
+from cosyhost.worker.gpu import Turn
+from cosyhost.worker.process import is_dead_here, process_name
+from cosyhost.worker.slots import Slot
 
 log = logging.getLogger(__name__)
 
-
-def process_name(pid: int) -> str:
-    """A name for a process that no other process, host or boot shares."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    # Field 22 of proc_pid_stat(5), counted after the name, which may hold spaces.
-    started = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    return f"{socket.gethostname()}/{boot}/{pid}/{started}"
-
-
-def is_dead_here(name: str) -> bool:
-    """Whether the process of that name ran on this host and is gone."""
-    host, boot, pid, _ = name.split("/")
-    if not process_name(os.getpid()).startswith(f"{host}/{boot}/"):
-        return False
-    try:
-        return process_name(int(pid)) != name
-    except FileNotFoundError:
-        return True
+BEAT_S = 1.0
+# How far beyond its hard limit a job may be before the parent ends its child, Celery having failed.
+_OVERTIME_S = 3.0
+# The longest pause before an engine that did not load is tried again.
+_LONGEST_PAUSE_S = 30
 
 
 class Child:
-    """One child: an engine, and the thread that says the child is alive."""
+    """One child: an engine, and the threads that say the child is alive."""
 
-    def __init__(self, config: Config, password: str | None) -> None:
+    def __init__(self, config: Config, password: str | None, slot: Slot, turn: Turn) -> None:
         self._config = config
+        self._slot = slot
+        self._turn = turn
         self._redis = connect(config, password)
         self._ledger = Ledger(
             self._redis,
@@ -73,9 +59,19 @@ class Child:
 
     def start(self) -> None:
         """Load the engine, then show up among the workers."""
+        self._slot.begin()
+        threading.Thread(target=self._beat_here, name="beat", daemon=True).start()
+        if self._slot.failures:
+            time.sleep(min(_LONGEST_PAUSE_S, 2**self._slot.failures))
         self._engine.load()
+        self._slot.loaded()
         threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
-        notify("READY=1")
+
+    def _beat_here(self) -> None:
+        """For the parent: not to be held up by Redis."""
+        while True:
+            self._slot.beat = time.monotonic()
+            time.sleep(BEAT_S)
 
     def _beat(self) -> None:
         while True:
@@ -90,8 +86,22 @@ class Child:
         with contextlib.suppress(redis.RedisError):
             self._ledger.leave(self._name)
 
-    def run(self, job_id: str) -> None:
-        """Run the job if it is to be run; whatever happens, its client is told."""
+    def run(self, job_id: str, soft_s: float, hard_s: float) -> None:
+        """Run the job if it is to be run; whatever happens, its client is told.
+
+        The limits are enforced from outside: `soft_s` raises SoftTimeLimitExceeded here, `hard_s`
+        ends the process.
+        """
+        self._slot.job_until = time.monotonic() + hard_s + _OVERTIME_S
+        try:
+            self._run(job_id, soft_s)
+        except SoftTimeLimitExceeded:
+            self._ledger.fail(job_id, self._name, Problem(JOB_TIMEOUT, limit=round(soft_s)))
+        finally:
+            self._current = None
+            self._slot.job_until = 0.0
+
+    def _run(self, job_id: str, soft_s: float) -> None:
         claimed = self._ledger.claim(job_id, self._name)
         if isinstance(claimed, str) and claimed.startswith("running:"):
             # A message for a leased job: its child died (then the job is ours), or it is delivered
@@ -106,10 +116,10 @@ class Child:
         self._current = job_id
         began = time.monotonic()
         try:
-            self._speak(job, attempt)
+            self._speak_on_a_gpu(job, attempt)
         except SoftTimeLimitExceeded:
-            limit = self._config.jobs.time_limit_s
-            self._ledger.fail(job_id, self._name, Problem(JOB_TIMEOUT, limit=limit))
+            log.warning("job %s stopped: longer than %d s", job_id, soft_s)
+            self._ledger.fail(job_id, self._name, Problem(JOB_TIMEOUT, limit=round(soft_s)))
         except Problem as problem:
             log.warning("job %s failed: %s", job_id, problem.kind.code)
             self._ledger.fail(job_id, self._name, problem)
@@ -123,6 +133,18 @@ class Child:
         finally:
             self._current = None
         log.info("job %s attempt %d: %.3f s", job_id, attempt, time.monotonic() - began)
+
+    def _speak_on_a_gpu(self, job: Job, attempt: int) -> None:
+        """Speak beside the other children, and once more alone if the memory was not enough."""
+        try:
+            with self._turn.shared():
+                self._speak(job, attempt)
+        except Problem as problem:
+            if problem.kind is not ENGINE_OUT_OF_MEMORY:
+                raise
+            log.warning("job %s: out of GPU memory, tried again with the GPU to itself", job.id)
+            with self._turn.alone():
+                self._speak(job, attempt)
 
     def _speak(self, job: Job, attempt: int) -> None:
         engine, began = self._engine, time.monotonic()
@@ -166,53 +188,3 @@ class Child:
             file.write(data)
             file.flush()
             yield Path(file.name)
-
-
-def serve(config: Config, password: str | None, gpu: str) -> None:
-    """Run the worker until it is told to stop; a running job is finished first."""
-    broker = Broker(config, password)
-    # Set in the child, after the fork: the parent must never touch CUDA.
-    children: list[Child] = []
-
-    @signals.worker_process_init.connect(weak=False)
-    def begin(**_: object) -> None:
-        try:
-            child = Child(config, password)
-            child.start()
-        except BaseException:
-            # Celery swallows what a signal handler raises and would offer jobs to a dead engine.
-            log.exception("the engine %s did not load", config.engine.kind)
-            logging.shutdown()
-            os._exit(os.EX_UNAVAILABLE)
-        children.append(child)
-
-    @signals.worker_process_shutdown.connect(weak=False)
-    def end(**_: object) -> None:
-        for child in children:
-            child.stop()
-
-    def speak(job_id: str) -> None:
-        children[0].run(job_id)
-
-    broker.app.task(name=TASK)(speak)
-    broker.app.worker_main(
-        [
-            "worker",
-            "--pool=prefork",
-            f"--concurrency={config.jobs.children}",
-            f"--hostname={gpu}@%h",
-            "--loglevel=INFO",
-            "--without-gossip",
-            "--without-mingle",
-        ]
-    )
-
-
-def check(config: Config, password: str | None) -> None:
-    """Reach the queue, load the engine and let it speak once: the gate a release must pass.
-
-    Raises:
-        Problem: QUEUE_UNAVAILABLE or ENGINE_FAILED.
-    """
-    Broker(config, password).reach()
-    engines.create(config.engine.kind).load()
