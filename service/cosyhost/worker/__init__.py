@@ -75,6 +75,9 @@ def serve(config: Config, password: str | None, gpu: str) -> None:
             "--without-mingle",
         ]
     )
+    if not supervisor.ever_ready and celery_state.should_stop is None:
+        log.critical("no child could load the engine: the worker ends")
+        raise SystemExit(os.EX_UNAVAILABLE)
 
 
 def _report(
@@ -138,11 +141,11 @@ def _recycle_one_by_one(jobs: int, children: int) -> None:
 def _take_nothing_before_loaded(supervisor: Supervisor, report: Report) -> None:
     @signals.worker_ready.connect(weak=False)
     def wait(**_: object) -> None:
-        # In the main thread, before the consumer's loop turns for the first time.
+        # In the main thread, before the consumer's loop turns for the first time. Celery ends on
+        # SystemExit but forgets its status: `serve` gives it.
         if not supervisor.wait_until_loaded(lambda: celery_state.should_stop is not None):
             with contextlib.suppress(redis.RedisError, Problem):
                 report.announce()
-            log.critical("no child could load the engine: the worker ends")
             raise SystemExit(os.EX_UNAVAILABLE)
 
 

@@ -48,6 +48,7 @@ class Supervisor:
         self._state: UnitState = "loading"
         self._unwell = ""
         self._stopping = False
+        self.ever_ready = False
 
     # What others tell
 
@@ -79,6 +80,7 @@ class Supervisor:
         while not told_to_stop():
             time.sleep(0.05)
             if any(slot.ready_since for slot in self._slots):
+                self.ever_ready = True
                 return True
             if all(slot.pid and not slot.is_alive() for slot in self._slots):
                 return False
