@@ -3,9 +3,9 @@
     python -m tests.faults.engine CONFIG GPU
 
 The text of a job says what befalls it: `slow`, `patient`, `hang`, `hold`, `crash`, `memory`; with
-`once` only its first attempt. The environment says how the engine loads: COSYHOST_TEST_LOAD_S, COSYHOST_TEST_MODES,
-and COSYHOST_TEST_NOTES, a folder for notes; a file `broken` there keeps it from loading, a file
-`wedge` there stops the consumer's loop.
+`once` only its first attempt. The environment says how the engine loads: COSYHOST_TEST_LOAD_S,
+COSYHOST_TEST_MODES, and COSYHOST_TEST_NOTES, a folder for notes; a file `broken` there keeps it
+from loading, a file `wedge` there stops the consumer's loop.
 """
 
 from __future__ import annotations

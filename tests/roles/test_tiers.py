@@ -16,16 +16,41 @@ from tests.roles.conftest import ROLES, ROOT, TIERS, ansible, load, spec_of
 MB = 1024 * 1024
 # The design's tier table. Megabytes, seconds, jobs; gzip for WAV on the speech route, brotli.
 TABLE: dict[str, dict[str, Any]] = {
-    "local": {"limit": 10 * MB, "patience": 60, "jobs": 1, "waiting": 8, "wav": True, "br": False},
-    "lan": {"limit": 20 * MB, "patience": 60, "jobs": 2, "waiting": 16, "wav": False, "br": False},
-    "demo": {"limit": 10 * MB, "patience": 300, "jobs": 2, "waiting": 16, "wav": True, "br": True},
-    "production": {
+    "local": {
+        "limit": 10 * MB,
+        "patience": 60,
+        "jobs": 1,
+        "waiting": 8,
+        "wav": True,
+        "br": False,
+        "button": "everyone",
+    },
+    "lan": {
+        "limit": 20 * MB,
+        "patience": 60,
+        "jobs": 2,
+        "waiting": 16,
+        "wav": False,
+        "br": False,
+        "button": "everyone",
+    },
+    "demo": {
         "limit": 10 * MB,
         "patience": 300,
         "jobs": 2,
+        "waiting": 16,
+        "wav": True,
+        "br": True,
+        "button": "admin",
+    },
+    "production": {
+        "limit": 10 * MB,
+        "patience": 300,
+        "jobs": "auto",
         "waiting": 200,
         "wav": True,
         "br": True,
+        "button": "nobody",
     },
 }
 GROUPS = {"edge", "web", "worker", "queue", "monitor"}
@@ -108,6 +133,7 @@ def test_the_service_follows_the_tier_table(tier: str, rendered: Any) -> None:
     assert config["limits"]["body_bytes"] == want["limit"]
     assert config["limits"]["waiting_jobs"] == want["waiting"]
     assert config["jobs"]["children"] == want["jobs"]
+    assert config["studio"]["restart_button"] == want["button"]
 
 
 @pytest.mark.parametrize("tier", TIERS)

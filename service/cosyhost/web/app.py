@@ -16,7 +16,7 @@ from cosyhost import __version__
 from cosyhost.config import Config
 from cosyhost.errors import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 from cosyhost.jobs import UNSEEN_S
-from cosyhost.web import health, jobs, live, problems, speech, studio, uploads, voices
+from cosyhost.web import admin, health, jobs, live, problems, speech, studio, uploads, voices
 from cosyhost.web.services import Services, open_services
 from cosyhost.web.upload_clock import UploadClock
 from cosyhost.web.user import UserCookie
@@ -59,7 +59,7 @@ def create_app(config: Config, password: str | None) -> FastAPI:
     app.add_middleware(UserCookie)
     app.add_middleware(UploadClock, limit_bytes=config.limits.body_bytes)
     problems.install(app, services)
-    for module in (speech, live, voices, uploads, jobs, health):
+    for module in (speech, live, voices, uploads, jobs, health, admin):
         app.include_router(module.router)
 
     # The studio is mounted at `/` and would answer for what the API does not have.

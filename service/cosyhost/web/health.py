@@ -32,6 +32,7 @@ def readiness(services: Services) -> dict[str, Any]:
             report[name] = problem.kind.code
     if report["redis"] == "ok":
         report["workers"] = services.ledger.workers()
+        report["modes"] = sorted(services.fleet.modes() or ())
     report["ready"] = report["redis"] == report["store"] == "ok" and report["workers"] > 0
     return report
 

@@ -162,6 +162,8 @@ def build(services: Services, assets: str) -> tuple[gr.Blocks, gr.I18n]:
                 with page.add(gr.Accordion, keys={"label": "history"}, open=False):
                     _widget("history", assets, {"assets": assets})
                 library.build(chosen)
+                if services.config.studio.restart_button == "everyone":
+                    _widget("restart", assets, {})
         job = gr.Textbox(visible="hidden", elem_id="job-id")
         prompt = gr.Textbox(visible="hidden", elem_id="prompt-state")
 

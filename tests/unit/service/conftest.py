@@ -112,7 +112,8 @@ def start(config_path: Path) -> Iterator[Start]:
     def begin(*verb: str, config_path: Path = config_path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "cosyhost.cli", "--config", str(config_path), *verb]
         log = (config_path.parent / f"{verb[0]}.log").open("ab")
-        running.append(subprocess.Popen(command, stdout=log, stderr=log))
+        environment = os.environ | {"RUNTIME_DIRECTORY": str(config_path.parent)}
+        running.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
         return running[-1]
 
     yield begin

@@ -5,6 +5,7 @@
 
 import * as prompt from './prompt.js';
 import * as job from './job.js';
+import * as restart from './restart.js';
 
 const KEPT = ['text', 'prompt-text', 'instruction'];
 const KEY = 'cosyhost.form.';
@@ -44,6 +45,7 @@ const studio = {
     if (name === 'history') {
       here.history = job.mountHistory(element, { ...options, onpick: (id) => here.job?.follow(id) });
     }
+    if (name === 'restart') restart.mount(element, options);
     keepFields();
   },
 
