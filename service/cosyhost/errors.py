@@ -389,10 +389,50 @@ ENGINE_FAILED = Kind(
 ENGINE_OUT_OF_MEMORY = Kind(
     "engine_out_of_memory",
     503,
-    "显存不足，独占 GPU 重试后仍无法生成。",
-    "The GPU ran out of memory, also with no other job on it.",
-    "请缩短文字或提示音频再试；管理员可减少每块 GPU 的并行任务数。",
-    "Shorten the text or the prompt audio; the operator can let fewer jobs share the GPU.",
+    "显存不足，没能生成语音。",
+    "The GPU ran out of memory.",
+    "请缩短文字后重试；管理员可减少每块 GPU 上同时进行的任务数。",
+    "Try again with a shorter text; the operator can lower the number of jobs at once per GPU.",
+)
+ENGINE_LOST = Kind(
+    "engine_lost",
+    503,
+    "引擎已失效（{reason}），它的进程需要重启。",
+    "The engine is lost ({reason}); its process must be restarted.",
+    "请稍后重试；管理员可查看日志与显卡状态。",
+    "Try again later; the operator should look at the log and the state of the GPU.",
+)
+QUEUE_FULL = Kind(
+    "queue_full",
+    429,
+    "排队的任务已满（{waiting} 个）。",
+    "The queue is full ({waiting} jobs wait).",
+    "请在 {retry_after_s} 秒后重试。",
+    "Try again in {retry_after_s} s.",
+)
+QUEUE_UNAVAILABLE = Kind(
+    "queue_unavailable",
+    503,
+    "任务队列暂时连不上。",
+    "The job queue cannot be reached at the moment.",
+    "请几秒后重试；任务没有提交。",
+    "Try again in a few seconds; nothing was submitted.",
+)
+STORE_UNAVAILABLE = Kind(
+    "store_unavailable",
+    503,
+    "存储暂时不可用。",
+    "The store cannot be used at the moment.",
+    "请稍后重试。",
+    "Try again later.",
+)
+OUTPUT_GONE = Kind(
+    "output_gone",
+    410,
+    "这段语音已按保留期限清理。",
+    "This output was removed when its time was up.",
+    "请重新生成。",
+    "Generate it again.",
 )
 MODE_UNAVAILABLE = Kind(
     "mode_unavailable",
@@ -433,38 +473,6 @@ CROSS_ORIGIN = Kind(
     "The request comes from another site and was refused.",
     "请在本服务自己的页面上操作。",
     "Do it on this service's own page.",
-)
-QUEUE_FULL = Kind(
-    "queue_full",
-    429,
-    "排队的任务已满（{waiting} 个）。",
-    "The queue is full ({waiting} jobs wait).",
-    "请在 {retry_after_s} 秒后重试。",
-    "Try again in {retry_after_s} s.",
-)
-QUEUE_UNAVAILABLE = Kind(
-    "queue_unavailable",
-    503,
-    "任务队列暂时连不上。",
-    "The job queue cannot be reached at the moment.",
-    "请几秒后重试；任务没有提交。",
-    "Try again in a few seconds; nothing was submitted.",
-)
-STORE_UNAVAILABLE = Kind(
-    "store_unavailable",
-    503,
-    "存储暂时不可用。",
-    "The store cannot be used at the moment.",
-    "请稍后重试。",
-    "Try again later.",
-)
-OUTPUT_GONE = Kind(
-    "output_gone",
-    410,
-    "这段语音已按保留期限清理。",
-    "This output was removed when its time was up.",
-    "请重新生成。",
-    "Generate it again.",
 )
 
 KINDS: dict[str, Kind] = {

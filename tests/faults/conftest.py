@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,49 +23,10 @@ from cosyhost.config import Config, load
 from cosyhost.jobs import Broker, Fleet, Job, Ledger, Mode, Status
 from cosyhost.store import Store
 from cosyhost.voices import prompt_key
+from tests.unit.service.conftest import TEMPLATE, eventually, free_port
 
 ROOT = Path(__file__).parents[2]
 PROMPT = "0" * 64
-TEMPLATE = """
-tier = "test"
-[web]
-listen = "127.0.0.1"
-port = {web_port}
-[redis]
-url = "redis://127.0.0.1:{redis_port}/0"
-[store]
-url = "file://{folder}/data"
-[engine]
-kind = "espeak"
-[limits]
-body_bytes = 2000000
-text_chars = 500
-waiting_jobs = 100
-[jobs]
-children = {children}
-time_limit_s = 20
-keep_s = 3600
-load_timeout_s = 30
-recycle_after_jobs = {recycle_after_jobs}
-recycle_above_mb = 4000
-[studio]
-restart_button = "nobody"
-"""
-
-
-def free_port() -> int:
-    """A loopback port nobody has just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def eventually(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
-    """Wait until `condition` is true."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s for {what}"
-        time.sleep(0.05)
 
 
 class Notices:
@@ -104,13 +66,11 @@ class Deployment:
         self.notes = folder / "notes"
         self.notes.mkdir()
         self.redis_port = free_port()
-        settings = {"children": 2, "recycle_after_jobs": 1000} | values
+        settings = TEMPLATE.format(web_port=free_port(), redis_port=self.redis_port, folder=folder)
+        for name, value in ({"waiting_jobs": 100, "time_limit_s": 20} | values).items():
+            settings = re.sub(rf"(?m)^{name} = .*", f"{name} = {value}", settings)
         self.config_path = folder / "cosyhost.toml"
-        self.config_path.write_text(
-            TEMPLATE.format(
-                web_port=free_port(), redis_port=self.redis_port, folder=folder, **settings
-            )
-        )
+        self.config_path.write_text(settings)
         self.config: Config = load(self.config_path)
         self.client = redis.Redis(port=self.redis_port)
         self._processes: list[subprocess.Popen[bytes]] = []

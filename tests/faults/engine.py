@@ -2,10 +2,10 @@
 
     python -m tests.faults.engine CONFIG GPU
 
-The text of a job says what befalls it: `slow`, `patient`, `hang`, `hold`, `crash`, `memory`; with
-`once` only its first attempt. The environment says how the engine loads: COSYHOST_TEST_LOAD_S,
-COSYHOST_TEST_MODES, and COSYHOST_TEST_NOTES, a folder for notes; a file `broken` there keeps it
-from loading, a file `wedge` there stops the consumer's loop.
+The text of a job says what befalls it: `slow`, `patient`, `hang`, `hold`, `crash`, `memory`,
+`lost`, `empty`; with `once` only its first attempt. The environment says how the engine loads:
+COSYHOST_TEST_LOAD_S, COSYHOST_TEST_MODES, and COSYHOST_TEST_NOTES, a folder for notes; a file
+`broken` there keeps it from loading, a file `wedge` there stops the consumer's loop.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from celery import bootsteps
 
 from cosyhost import config, engines, worker
-from cosyhost.errors import ENGINE_FAILED, ENGINE_OUT_OF_MEMORY, Problem
+from cosyhost.errors import ENGINE_FAILED, ENGINE_LOST, ENGINE_OUT_OF_MEMORY, Problem
 from cosyhost.jobs import MODES, Broker
 
 NOTES = Path(os.environ["COSYHOST_TEST_NOTES"])
@@ -75,6 +75,11 @@ class Faulty:
             ctypes.string_at(0)
         if "memory" in text:
             raise Problem(ENGINE_OUT_OF_MEMORY)
+        if "lost" in text:
+            raise Problem(ENGINE_LOST, reason="told to")
+        while "empty" in text:
+            time.sleep(0.05)
+            yield chunk[:0]
 
 
 class Wedge(bootsteps.StartStopStep):

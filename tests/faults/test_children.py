@@ -8,7 +8,8 @@ import signal
 import pytest
 
 from cosyhost.jobs import ENDED
-from tests.faults.conftest import Deploy, Deployment, alive, eventually
+from tests.faults.conftest import Deploy, Deployment, alive
+from tests.unit.service.conftest import eventually
 
 
 def test_a_killed_child_loses_nothing(deployment: Deployment) -> None:
@@ -121,6 +122,21 @@ def test_recycled_children_lose_nothing_and_never_leave_together(deploy: Deploy)
     assert [deployment.status(job).state for job in ours] == ["done"] * 8
     eventually(lambda: not first & set(deployment.children()), "the successors")
     assert fewest >= 1
+
+
+def test_a_lost_engine_takes_its_process_along(deployment: Deployment) -> None:
+    before = set(deployment.children())
+    status = deployment.ended(deployment.submit("lost once"))
+    assert (status.state, status.attempts) == ("done", 2)
+    eventually(lambda: len(set(deployment.children()) - before) == 1, "the successor")
+
+
+def test_a_cancelled_job_frees_its_child_before_it_has_sound(deployment: Deployment) -> None:
+    jobs = [deployment.submit(f"empty {number}") for number in range(2)]
+    for job in jobs:
+        deployment.owner(job)
+        deployment.ledger.cancel(job.id)
+    assert deployment.ended(deployment.submit("next")).state == "done"
 
 
 def test_out_of_memory_is_tried_again_alone(deployment: Deployment) -> None:

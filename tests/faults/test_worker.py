@@ -7,7 +7,8 @@ import os
 import signal
 import time
 
-from tests.faults.conftest import Deploy, Deployment, Notices, eventually
+from tests.faults.conftest import Deploy, Deployment, Notices
+from tests.unit.service.conftest import eventually
 
 # The supervisor's longest patience, and a good deal more.
 PATIENCE_S = 100

@@ -47,3 +47,7 @@ class AudioWriter:
         if first and running:
             self._redis.hset(keys.job(self._job_id), "first_audio", str(keys.clock(self._redis)))
         return running
+
+    def wanted(self) -> bool:
+        """Whether the job is still to be spoken; asked while there is nothing to write."""
+        return cast("bytes | None", self._redis.hget(keys.job(self._job_id), "state")) == b"running"

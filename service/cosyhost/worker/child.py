@@ -18,6 +18,7 @@ from cosyhost import audio, engines, labels
 from cosyhost.config import Config
 from cosyhost.errors import (
     ENGINE_FAILED,
+    ENGINE_LOST,
     ENGINE_OUT_OF_MEMORY,
     JOB_TIMEOUT,
     PROMPT_MISSING,
@@ -121,6 +122,11 @@ class Child:
             log.warning("job %s stopped: longer than %d s", job_id, soft_s)
             self._ledger.fail(job_id, self._name, Problem(JOB_TIMEOUT, limit=round(soft_s)))
         except Problem as problem:
+            if problem.kind is ENGINE_LOST:
+                # The parent puts the job back, and the next attempt is another process's.
+                log.critical("job %s broken off, this child ends: %s", job_id, problem)
+                logging.shutdown()
+                os._exit(os.EX_SOFTWARE)
             log.warning("job %s failed: %s", job_id, problem.kind.code)
             self._ledger.fail(job_id, self._name, problem)
         except redis.RedisError:
@@ -163,7 +169,8 @@ class Child:
             )
             for chunk in engine.speak(speech):
                 pcm = chunk.astype("<i2").tobytes()
-                if not stream.write(pcm):
+                # An engine that has nothing yet says so by an empty chunk.
+                if not (stream.write(pcm) if pcm else stream.wanted()):
                     log.info("job %s stopped: cancelled", job.id)
                     return
                 spoken += pcm

@@ -54,7 +54,7 @@ def free_port() -> int:
 
 
 def eventually(
-    condition: Callable[[], object], what: str, seconds: float = 30, every: float = 0.05
+    condition: Callable[[], object], what: str, seconds: float = 60, every: float = 0.05
 ) -> None:
     """Wait until `condition` is true."""
     deadline = time.monotonic() + seconds
