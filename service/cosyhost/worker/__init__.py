@@ -45,7 +45,7 @@ def serve(config: Config, password: str | None, gpu: str) -> None:
     faulthandler.enable()
     gpus.pin(gpu)
     children = gpus.children_for(config.jobs.children, gpu)
-    modes = engines.create(config.engine.kind).modes
+    modes = engines.create(config.engine).modes
     log.info("worker on GPU %s: %d children, modes %s", gpu, children, ", ".join(sorted(modes)))
 
     broker = Broker(config, password)
@@ -156,4 +156,4 @@ def check(config: Config, password: str | None) -> None:
         Problem: QUEUE_UNAVAILABLE or ENGINE_FAILED.
     """
     Broker(config, password).reach()
-    engines.create(config.engine.kind).load()
+    engines.create(config.engine).load()

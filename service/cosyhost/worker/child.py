@@ -54,7 +54,7 @@ class Child:
             keep_s=config.jobs.keep_s,
         )
         self._store = Store(config.store.url)
-        self._engine = engines.create(config.engine.kind)
+        self._engine = engines.create(config.engine)
         self._name = process_name(os.getpid())
         self._current: str | None = None
 
