@@ -386,6 +386,14 @@ ENGINE_FAILED = Kind(
     "请重试；若再次出现，请换一段文字或提示音频。",
     "Try again; if it happens again, try another text or prompt audio.",
 )
+PROBE_FAILED = Kind(
+    "probe_failed",
+    500,
+    "试说一句话没有成功：{reason}。",
+    "The sentence that proves the service was not spoken: {reason}.",
+    "请查看 cosyhost-web 与 cosyhost-worker 的日志。",
+    "Look into the journal of cosyhost-web and cosyhost-worker.",
+)
 QUEUE_FULL = Kind(
     "queue_full",
     429,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from cosyhost.engines.interface import Engine, Speech
+from cosyhost.engines.proof import prove
 
-__all__ = ["Engine", "Speech", "create"]
+__all__ = ["Engine", "Speech", "create", "prove"]
 
 
 def create(kind: str) -> Engine:
