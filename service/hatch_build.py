@@ -1,5 +1,7 @@
 """Packs what browsers load: libflacjs from npm, pinned by integrity hash; our own, comments off.
 
+And the locks the wheel is to be installed with, so that a wheel alone is a whole release.
+
 `python service/hatch_build.py` puts libflacjs into the source tree, for tests and for a run
 from the checkout.
 """
@@ -34,6 +36,7 @@ PACKED = {".js", ".css"}
 STATIC = Path("cosyhost/web/static")
 # The tarball has libflacjs's licence only; that of the C libraries in it is kept with our source.
 LIBFLAC_LICENCE = "LICENSE.libFLAC"
+LOCKS, LOCKS_IN_WHEEL = ("web.txt", "worker.txt"), Path("cosyhost/requirements")
 HERE = Path(__file__).resolve().parent
 
 
@@ -117,6 +120,9 @@ class CustomBuildHook(BuildHookInterface[Any]):
             build_data["force_include"][str(path)] = str(STATIC / "vendor" / path.name)
         for path in pack_own(unpacked / "own"):
             build_data["force_include"][str(path)] = str(STATIC / path.name)
+        for name in LOCKS:
+            lock = HERE.parent / "files/requirements" / name
+            build_data["force_include"][str(lock)] = str(LOCKS_IN_WHEEL / name)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ def _parser() -> argparse.ArgumentParser:
     worker = verbs.add_parser("worker", help="run jobs from the queue")
     worker.add_argument("--gpu", default="0", help="name of the GPU it serves (default: 0)")
     worker.add_argument("--check", action="store_true", help="load the engine, speak once, and end")
+    probe = verbs.add_parser("probe", help="let the running service speak one sentence")
+    probe.add_argument(
+        "--ready-s",
+        type=float,
+        default=0,
+        metavar="S",
+        help="wait so long for the service to be ready (default: %(default)g)",
+    )
     verbs.add_parser("check-config", help="read the settings and say what is wrong")
     return parser
 
@@ -54,6 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
                 worker.check(settings, credential("redis_password"))
             else:
                 worker.serve(settings, credential("redis_password"), options.gpu)
+        elif options.verb == "probe":
+            from cosyhost.probe import probe
+
+            print(f"cosyhost: {probe(settings, options.ready_s)}")
     except Problem as problem:
         both = f"{problem.sentence('en')} {problem.sentence('zh')}"
         print(f"cosyhost: {problem.kind.code}: {both}", file=sys.stderr)

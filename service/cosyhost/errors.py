@@ -474,6 +474,14 @@ ENGINE_UNREACHABLE = Kind(
     "请稍后重试；管理员可查看引擎服务的状态。",
     "Try again later; the operator should look at the engine's own service.",
 )
+PROBE_FAILED = Kind(
+    "probe_failed",
+    500,
+    "试说一句话没有成功：{reason}。",
+    "The sentence that proves the service was not spoken: {reason}.",
+    "请查看 cosyhost-web 与 cosyhost-worker 的日志。",
+    "Look into the journal of cosyhost-web and cosyhost-worker.",
+)
 QUEUE_FULL = Kind(
     "queue_full",
     429,

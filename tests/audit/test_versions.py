@@ -54,12 +54,19 @@ def test_the_release_is_named_after_its_contents(host: Host, values: dict[str, A
     document = json.loads(host.check_output(f"cat {ROOT}/current/RELEASE.json"))
     assert document["release"] == name, f"RELEASE.json says {document['release']}, it is {name}"
     link = host.check_output("readlink -f /etc/cosyhost/cosyhost.toml")
-    assert link == f"{ROOT}/releases/{name}/{document['config']}", f"the configuration is {link}"
-    if parts(values) == ["web", "worker"]:
-        made_of = (document["wheel"], "web.txt", "worker.txt")
-        files = " ".join(f"{ROOT}/current/{file}" for file in made_of)
-        digest = host.check_output(f"cat {files} | sha256sum")[:8]
-        assert name.endswith(f"-{digest}"), f"{name} has contents of {digest}"
+    assert link.startswith(f"{ROOT}/releases/{name}/config-"), f"the configuration is {link}"
+    wheel = host.check_output(f"sha256sum {ROOT}/current/{document['wheel']}").split()[0]
+    digest = hashlib.sha256(f"{wheel} {document['engine']}".encode()).hexdigest()[:8]
+    assert name.endswith(f"-{digest}"), f"{name} has contents of {digest}"
+
+
+@pytest.mark.control("RELEASE-UNITS", why="units of another release start what is not there")
+def test_the_units_are_those_of_the_release(host: Host, values: dict[str, Any]) -> None:
+    names = {"web": "cosyhost-web.service", "worker": "cosyhost-worker@.service"}
+    for part in parts(values):
+        unit = names[part]
+        said = host.run(f"cmp {ROOT}/current/config/{unit} /etc/systemd/system/{unit}")
+        assert said.rc == 0, said.stdout + said.stderr
 
 
 @pytest.mark.control("RELEASE-PINS", why="what was tested is what runs, to the version")

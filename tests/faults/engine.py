@@ -96,7 +96,7 @@ class Wedge(bootsteps.StartStopStep):
 
 
 def main() -> int:
-    engines.create = lambda kind: Faulty()
+    engines.create = lambda settings: Faulty()
     init = Broker.__init__
 
     def with_wedge(self: Broker, *args: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from cosyhost import config
 from cosyhost.engines.interface import Engine, Speech
+from cosyhost.engines.proof import prove
 
-__all__ = ["Engine", "Speech", "create"]
+__all__ = ["Engine", "Speech", "create", "prove"]
 
 
 def create(settings: config.Engine) -> Engine:

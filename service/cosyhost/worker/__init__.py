@@ -156,4 +156,6 @@ def check(config: Config, password: str | None) -> None:
         Problem: QUEUE_UNAVAILABLE or ENGINE_FAILED.
     """
     Broker(config, password).reach()
-    engines.create(config.engine).load()
+    engine = engines.create(config.engine)
+    engine.load()
+    print(f"cosyhost: worker is well, {engines.prove(engine):.1f} s were spoken")

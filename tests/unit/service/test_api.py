@@ -18,7 +18,9 @@ import pytest
 import redis
 import soundfile
 
-from cosyhost.config import Config
+from cosyhost.config import Config, load
+from cosyhost.errors import Problem
+from cosyhost.probe import probe
 from tests import prompts
 from tests.unit.service.conftest import TEMPLATE, Start, eventually, free_port
 
@@ -294,6 +296,20 @@ def test_a_release_passes_its_gate_only_with_its_queue(
     lonely.write_text(TEMPLATE.format(web_port=1, redis_port=1, folder=tmp_path))
     for verb in ("web", "worker"):
         assert start(verb, "--check", config_path=lonely).wait(60) == 1
+
+
+def test_the_probe_hears_the_running_service(
+    config: Config, service: httpx.Client, start: Start
+) -> None:
+    assert "s of speech" in probe(config, 5)
+    assert start("probe").wait(60) == 0
+
+
+def test_the_probe_refuses_a_service_that_cannot_speak(config: Config, tmp_path: Path) -> None:
+    silent = tmp_path / "cosyhost.toml"
+    silent.write_text(TEMPLATE.format(web_port=free_port(), redis_port=1, folder=tmp_path))
+    with pytest.raises(Problem, match="not ready"):
+        probe(load(silent), 0.5)
 
 
 def test_the_api_page_lists_the_routes(service: httpx.Client) -> None:
