@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
+from cosyhost.jobs import ENDED
 from tests.e2e import voice
 from tests.e2e.tier import Tier
 
@@ -56,12 +57,12 @@ def test_ten_presses_of_the_button_lose_nothing(lan: Tier, prompt: bytes) -> Non
             assert pressed.status_code == 202, pressed.text
             states.add(pressed.json()["state"])
             time.sleep(0.5)
-        for _ in range(600):
-            state = client.get("/v1/admin/state").json()["state"]
-            states.add(state)
-            time.sleep(0.1)
-            if state == "ready" and all(_state(client, job) == "done" for job in jobs):
-                break
+
+        def ready() -> bool:
+            states.add(state := client.get("/v1/admin/state").json()["state"])
+            return state == "ready" and all(_state(client, job) in ENDED for job in jobs)
+
+        _eventually(ready, "the jobs and the worker", 300)
         assert [_state(client, job) for job in jobs] == ["done"] * JOBS
     assert _active(lan)
     assert "ready" in states
@@ -87,7 +88,7 @@ def test_a_killed_worker_comes_back_and_its_jobs_with_it(lan: Tier, prompt: byte
         jobs = _submit(client, prompt, 3)
         _until_at_work(lan)
         lan.host.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", WORKER)
-        _eventually(lambda: all(_state(client, job) == "done" for job in jobs), "the jobs", 60)
+        _eventually(lambda: all(_state(client, job) == "done" for job in jobs), "the jobs", 240)
         _eventually(lambda: client.get("/readyz").json()["workers"] == 2, "both children")
 
 
@@ -122,7 +123,7 @@ def _restarts(tier: Tier) -> int:
     return int(shown.stdout)
 
 
-def _eventually(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def _eventually(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited {seconds} s for {what}"

@@ -76,6 +76,7 @@ def test_a_hung_child_is_ended_though_celery_forgot_its_limit(deployment: Deploy
     status = deployment.ended(job)
     assert (status.state, status.attempts) == ("done", 2)
     assert not alive(hung)
+    assert f"child {hung} is ended: its job went on beyond its limit" in deployment.logged()
 
 
 def test_an_idle_child_that_stands_still_is_replaced(deployment: Deployment) -> None:
@@ -85,6 +86,7 @@ def test_an_idle_child_that_stands_still_is_replaced(deployment: Deployment) -> 
     job = deployment.submit("after")
     assert deployment.ended(job).state == "done"
     eventually(lambda: not any(map(alive, stopped)), "the end of the children that stood still")
+    assert deployment.logged().count("is ended: it gave no sign of life") == 2
 
 
 def test_a_killed_worker_takes_its_children_along(deployment: Deployment) -> None:

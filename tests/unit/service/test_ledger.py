@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -140,6 +142,44 @@ def test_a_job_whose_message_was_lost_is_published_again(
     assert {message["headers"]["id"] for message in messages} == {lost.id, queued.id}
     alone.delete("jobs:healing")
     assert healer.heal() == 0
+
+
+@pytest.mark.parametrize(("delivered_ago_s", "healed"), [(5, 0), (60, 1)])
+def test_a_job_delivered_to_a_worker_that_never_begins_it_is_published_again(
+    ledger: Ledger, alone: redis.Redis, broker: Broker, healer: Healer,
+    delivered_ago_s: int, healed: int,
+) -> None:  # fmt: skip
+    ours = job()
+    ledger.submit(ours)
+    alone.zincrby("jobs:waiting", -60, ours.id)
+    broker.publish(ours)
+    popped: list[Any] = [alone.lpop(name) for name in lists()]
+    (raw,) = [raw for raw in popped if raw is not None]
+    # As kombu keeps what it has delivered and nobody has acknowledged.
+    alone.hset("unacked", "tag", msgspec.json.encode([msgspec.json.decode(raw), "", ""]))
+    alone.zadd("unacked_index", {"tag": time.time() - delivered_ago_s})
+    assert healer.heal() == healed
+    assert sum(alone.llen(name) for name in lists()) == healed
+
+
+def test_who_shares_the_host_puts_a_dead_workers_jobs_back_at_once(
+    ledger: Ledger, alone: redis.Redis, broker: Broker, healer: Healer
+) -> None:
+    lost, running, waiting = job(), job(), job()
+    for one in (lost, running, waiting):
+        ledger.submit(one)
+    broker.publish(waiting)
+    ledger.claim(lost.id, "dead")
+    ledger.claim(running.id, "alive")
+    ledger.beat("dead")
+    ledger.beat("alive")
+    assert healer.heal_after(lambda owner: owner == "dead") == 1
+    assert ledger.workers() == 1
+    assert ledger.claim(running.id, "b") == "running:alive"
+    # It is the first to be taken: workers ask the lists in the order of priority.
+    again = msgspec.json.decode(alone.lrange("speech.cross_lingual", 0, -1)[0])
+    assert again["headers"]["id"] == lost.id
+    assert again["headers"]["timelimit"] == [8, 6]
 
 
 def test_a_job_whose_worker_fell_silent_goes_back_to_the_queue(

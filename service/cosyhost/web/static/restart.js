@@ -1,6 +1,6 @@
 /**
  * The restart button with the workers' state beside it: stopping, loading model, ready, and since
- * how long. mount(element, options) with `admin`, the path of the admin API.
+ * how long.
  */
 
 const WORDS = {
@@ -36,22 +36,30 @@ const HEARD_WITHIN_MS = 4000;
 
 const fill = (sentence, values) => sentence.replace(/\{(\w+)\}/g, (_, name) => values[name] ?? '');
 
-/** Put the button into `element`. */
-export function mount(element, { admin = '/v1/admin', language } = {}) {
-  const wanted = language ?? document.documentElement.lang ?? navigator.language;
-  const words = (wanted || navigator.language).startsWith('zh') ? WORDS.zh : WORDS.en;
+/**
+ * Put the button into `element`.
+ * @param {HTMLElement} element
+ * @param {{admin?: string, lang?: string}} [options] the path of the admin API; 'zh' or 'en', else
+ *   the browser's language
+ * @returns {{setLang: (lang: string) => void}}
+ */
+export function mount(element, { admin = '/v1/admin', lang = navigator.language } = {}) {
+  let words;
   element.classList.add('cosy', 'cosy-restart');
-  element.innerHTML = `
-    <div class="cosy-head"><div>
-      <div class="cosy-title"></div>
-      <div class="cosy-line" role="status" aria-live="polite"></div>
-    </div><button type="button"></button></div>`;
-  const [title, line] = [element.querySelector('.cosy-title'), element.querySelector('.cosy-line')];
+  element.innerHTML =
+    '<div class="cosy-head"><div><h3></h3><p role="status" aria-live="polite"></p></div>' +
+    '<button type="button"></button></div>';
+  const [heading, line] = [element.querySelector('h3'), element.querySelector('p')];
   const button = element.querySelector('button');
-  title.textContent = words.title;
-  button.textContent = words.press;
   let timer;
   let pressed = 0;
+
+  function setLang(chosen) {
+    words = chosen.startsWith('zh') ? WORDS.zh : WORDS.en;
+    element.lang = words === WORDS.zh ? 'zh' : 'en';
+    heading.textContent = words.title;
+    button.textContent = words.press;
+  }
 
   const say = (sentence) => {
     if (line.textContent !== sentence) line.textContent = sentence;
@@ -100,5 +108,7 @@ export function mount(element, { admin = '/v1/admin', language } = {}) {
     }
     look();
   });
+  setLang(lang);
   look();
+  return { setLang };
 }
