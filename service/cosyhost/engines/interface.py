@@ -53,7 +53,7 @@ class Engine(Protocol):
         GPU is free.
 
         Raises:
-            Problem: a refusal of what is asked (TEXT_*, MODE_*, PROMPT_*, ENGINE_MODE_UNAVAILABLE);
+            Problem: a refusal of what is asked (TEXT_*, MODE_*, PROMPT_*, MODE_UNAVAILABLE);
                 ENGINE_OUT_OF_MEMORY, with the memory freed again; ENGINE_LOST, after which only a
                 new process helps; or another ENGINE_* kind.
         """
