@@ -389,10 +389,10 @@ ENGINE_FAILED = Kind(
 ENGINE_OUT_OF_MEMORY = Kind(
     "engine_out_of_memory",
     503,
-    "显存不足，独占 GPU 重试后仍无法生成。",
-    "The GPU ran out of memory, also with no other job on it.",
-    "请缩短文字或提示音频再试；管理员可减少每块 GPU 的并行任务数。",
-    "Shorten the text or the prompt audio; the operator can let fewer jobs share the GPU.",
+    "显存不足，没能生成语音。",
+    "The GPU ran out of memory.",
+    "请缩短文字后重试；管理员可减少每块 GPU 上同时进行的任务数。",
+    "Try again with a shorter text; the operator can lower the number of jobs at once per GPU.",
 )
 MODE_UNAVAILABLE = Kind(
     "mode_unavailable",

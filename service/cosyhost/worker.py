@@ -141,7 +141,8 @@ class Child:
             )
             for chunk in engine.speak(speech):
                 pcm = chunk.astype("<i2").tobytes()
-                if not stream.write(pcm):
+                # An engine that has nothing yet says so by an empty chunk.
+                if not (stream.write(pcm) if pcm else stream.wanted()):
                     log.info("job %s stopped: cancelled", job.id)
                     return
                 spoken += pcm
