@@ -7,6 +7,7 @@ upstream that can be imported here. Cancel and crash go through a real worker an
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import json
@@ -15,7 +16,7 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,17 @@ class Direct:
         return sum(chunk["tts_speech"].shape[1] for chunk in made)
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Before all else on this machine, so that its other work is not counted; needs root."""
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def took(work: Callable[[], object]) -> float:
     """Seconds."""
     began = time.perf_counter()
@@ -88,8 +100,11 @@ def overhead(folder: Path) -> dict[str, float]:
     for speed in (1.1, 1.0):
         ours(speed)
         direct.speak(speed)
-    pairs = [(took(lambda: ours(1.1)), took(lambda: direct.speak(1.1))) for _ in range(PAIRS)]
-    streamed = [(took(lambda: ours(1.0)), took(lambda: direct.speak(1.0))) for _ in range(PAIRS)]
+    with undisturbed():
+        pairs = [(took(lambda: ours(1.1)), took(lambda: direct.speak(1.1))) for _ in range(PAIRS)]
+        streamed = [
+            (took(lambda: ours(1.0)), took(lambda: direct.speak(1.0))) for _ in range(PAIRS)
+        ]
     added_ms = statistics.median(one - other for one, other in pairs) * 1e3
     print(f"in one piece: {statistics.median(b for _, b in pairs) * 1e3:.1f} ms direct")
     print(f"streamed: {statistics.median(b for _, b in streamed) * 1e3:.1f} ms direct")
