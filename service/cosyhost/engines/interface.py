@@ -32,11 +32,11 @@ class Engine(Protocol):
     """One loaded model in one process; it speaks one job at a time."""
 
     name: str
-    modes: frozenset[str]
-    """What it can do of zero_shot, cross_lingual and instruct."""
     preview: bool
     """True when the engine does not clone: shown in the page, headers, metrics and file tags."""
     sample_rate: int
+    modes: frozenset[str]
+    """The modes it can do; a worker takes no job of another."""
 
     def load(self) -> None:
         """Load the model and prove with a short synthesis that it answers.
