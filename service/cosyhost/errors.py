@@ -386,14 +386,6 @@ ENGINE_FAILED = Kind(
     "请重试；若再次出现，请换一段文字或提示音频。",
     "Try again; if it happens again, try another text or prompt audio.",
 )
-ENGINE_MODE_UNAVAILABLE = Kind(
-    "engine_mode_unavailable",
-    422,
-    "引擎 {engine} 不支持 {mode} 模式。",
-    "The engine {engine} cannot do mode {mode}.",
-    "请改用以下模式：{modes}。",
-    "Use one of these modes: {modes}.",
-)
 ENGINE_OUT_OF_MEMORY = Kind(
     "engine_out_of_memory",
     503,
@@ -401,6 +393,14 @@ ENGINE_OUT_OF_MEMORY = Kind(
     "The GPU ran out of memory.",
     "请缩短文字后重试；管理员可减少每块 GPU 上同时进行的任务数。",
     "Try again with a shorter text; the operator can lower the number of jobs at once per GPU.",
+)
+MODE_UNAVAILABLE = Kind(
+    "mode_unavailable",
+    503,
+    "目前没有能处理“{mode}”模式的引擎。",
+    "No engine here can do the mode {mode} at the moment.",
+    "请改用其他模式：{others}；管理员可增加支持它的 worker。",
+    "Use another mode ({others}); the operator can add a worker whose engine does it.",
 )
 ENGINE_NO_SPEECH = Kind(
     "engine_no_speech",

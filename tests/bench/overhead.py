@@ -13,9 +13,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -29,12 +30,17 @@ SIDE_BY_SIDE = 8
 
 
 @contextmanager
-def deployment(folder: Path) -> Iterator[httpx.Client]:
-    """Redis, worker and web, until the context ends."""
+def deployment(
+    folder: Path, changes: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[httpx.Client]:
+    """Redis, worker and web, until the context ends; `changes` are made in the settings' text."""
     redis_port, web_port = free_port(), free_port()
     config = folder / "cosyhost.toml"
     text = TEMPLATE.format(web_port=web_port, redis_port=redis_port, folder=folder)
-    config.write_text(text.replace("waiting_jobs = 4", "waiting_jobs = 1000"))
+    for old, new in {"waiting_jobs = 4": "waiting_jobs = 1000", **changes}.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    config.write_text(text)
     command = [sys.executable, "-m", "cosyhost.cli", "--config", str(config)]
     with (folder / "log").open("wb") as log:
         redis = ["redis-server", "--port", str(redis_port), "--save", "", "--appendonly", "yes"]

@@ -48,7 +48,7 @@ def test_each_mode_is_spoken_or_refused(engine: Engine, wish: Speech, mode: str)
         assert len(sound) > engine.sample_rate // 5
         assert np.abs(sound).max() > 0
     else:
-        assert refusal(engine, wish) == "engine_mode_unavailable"
+        assert refusal(engine, wish) == "mode_unavailable"
 
 
 def test_chunks_are_mono_16_bit_samples(engine: Engine, wish: Speech) -> None:

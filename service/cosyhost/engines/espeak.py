@@ -46,7 +46,6 @@ class Espeak:
     """Speaks through espeak-ng, a process for each segment of text."""
 
     name = "espeak"
-    modes = frozenset({"zero_shot", "cross_lingual", "instruct"})
     preview = True
     sample_rate = _SAMPLE_RATE_HZ
     modes = frozenset({"zero_shot", "cross_lingual", "instruct"})

@@ -32,11 +32,11 @@ class Engine(Protocol):
     """One loaded model in one process; it speaks one job at a time."""
 
     name: str
-    modes: frozenset[str]
-    """Which of zero_shot, cross_lingual, instruct it can do; a worker takes no other job."""
     preview: bool
     """True when the engine does not clone: shown in the page, headers, metrics and file tags."""
     sample_rate: int
+    modes: frozenset[str]
+    """The modes it can do; a worker takes no job of another."""
 
     def load(self) -> None:
         """Load the model and prove with a short synthesis that it answers.
@@ -53,7 +53,7 @@ class Engine(Protocol):
         GPU is free.
 
         Raises:
-            Problem: a refusal of what is asked (TEXT_*, MODE_*, PROMPT_*, ENGINE_MODE_UNAVAILABLE);
+            Problem: a refusal of what is asked (TEXT_*, MODE_*, PROMPT_*, MODE_UNAVAILABLE);
                 ENGINE_OUT_OF_MEMORY, with the memory freed again; ENGINE_LOST, after which only a
                 new process helps; or another ENGINE_* kind.
         """

@@ -25,10 +25,10 @@ from cosyhost.engines.segments import filled
 from cosyhost.engines.sound import NO_SAMPLES, Finish, Pcm, check_prompt, write_vowel
 from cosyhost.errors import (
     ENGINE_FAILED,
-    ENGINE_MODE_UNAVAILABLE,
     ENGINE_STALLED,
     ENGINE_UNREACHABLE,
     MODE_NEEDS_PROMPT_TEXT,
+    MODE_UNAVAILABLE,
     TEXT_NO_WORDS,
     Problem,
 )
@@ -103,8 +103,7 @@ class VllmOmni:
 
     def _check(self, speech: Speech) -> None:
         if speech.mode not in self.modes:
-            modes = ", ".join(sorted(self.modes))
-            raise Problem(ENGINE_MODE_UNAVAILABLE, engine=self.name, mode=speech.mode, modes=modes)
+            raise Problem(MODE_UNAVAILABLE, mode=speech.mode, others=", ".join(self.modes))
         for words in (speech.text, speech.prompt_text):
             text.refuse_control_tokens(words)
         if not text.has_words(speech.prompt_text):

@@ -83,7 +83,7 @@ def test_what_the_server_would_silently_get_wrong_is_never_sent(
 ) -> None:
     with pytest.raises(Problem) as refused:
         list(engine.speak(dataclasses.replace(wish, mode=mode, instruction="请大声。")))
-    assert refused.value.kind.code == "engine_mode_unavailable"
+    assert refused.value.kind.code == "mode_unavailable"
     assert server.asked == []
 
 
