@@ -47,9 +47,21 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which engine speaks."""
+    """Which engine speaks; a key that its kind has no use for is empty.
 
-    kind: Literal["espeak"]
+    `acceleration` is one word because TensorRT and fp16 together give NaN (upstream #1930).
+    """
+
+    kind: Literal["espeak", "cosyvoice", "vllm_omni"]
+    model_dir: str
+    url: str
+    acceleration: Literal["none", "fp16", "tensorrt"]
+
+    def __post_init__(self) -> None:
+        if self.kind == "cosyvoice" and not Path(self.model_dir).is_absolute():
+            raise ValueError("engine.model_dir: kind cosyvoice needs an absolute path")
+        if self.kind == "vllm_omni" and not self.url.startswith(("http://", "https://")):
+            raise ValueError("engine.url: kind vllm_omni needs the http:// address of its server")
 
 
 class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

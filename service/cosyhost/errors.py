@@ -386,6 +386,94 @@ ENGINE_FAILED = Kind(
     "请重试；若再次出现，请换一段文字或提示音频。",
     "Try again; if it happens again, try another text or prompt audio.",
 )
+ENGINE_MODE_UNAVAILABLE = Kind(
+    "engine_mode_unavailable",
+    422,
+    "引擎 {engine} 不支持 {mode} 模式。",
+    "The engine {engine} cannot do mode {mode}.",
+    "请改用以下模式：{modes}。",
+    "Use one of these modes: {modes}.",
+)
+ENGINE_OUT_OF_MEMORY = Kind(
+    "engine_out_of_memory",
+    503,
+    "显存不足，没能生成语音。",
+    "The GPU ran out of memory.",
+    "请缩短文字后重试；管理员可减少每块 GPU 上同时进行的任务数。",
+    "Try again with a shorter text; the operator can lower the number of jobs at once per GPU.",
+)
+ENGINE_NO_SPEECH = Kind(
+    "engine_no_speech",
+    422,
+    "模型没有为这段文字生成语音，换随机种子重试后仍然没有。",
+    "The model gave no speech for this text, not with a second seed either.",
+    "请检查提示文本与提示音频是否一致，或换一段文字。",
+    "Check that the prompt text is what the prompt audio says, or change the text.",
+)
+ENGINE_BAD_SOUND = Kind(
+    "engine_bad_sound",
+    500,
+    "模型给出的声音不是有效数值（NaN）。",
+    "The sound from the model holds values that are no numbers (NaN).",
+    "请重试；若再次出现，请管理员关闭加速选项（acceleration = none）。",
+    "Try again; if it happens again, the operator should set acceleration to none.",
+)
+ENGINE_STALLED = Kind(
+    "engine_stalled",
+    504,
+    "引擎 {seconds} 秒没有任何进展，任务已停止。",
+    "The engine made no progress for {seconds} s; the job was stopped.",
+    "请重试；若再次出现，请换一段文字或提示音频。",
+    "Try again; if it happens again, try another text or prompt audio.",
+)
+ENGINE_LOST = Kind(
+    "engine_lost",
+    503,
+    "引擎已失效（{reason}），它的进程需要重启。",
+    "The engine is lost ({reason}); its process must be restarted.",
+    "请稍后重试；管理员可查看日志与显卡状态。",
+    "Try again later; the operator should look at the log and the state of the GPU.",
+)
+ENGINE_MODEL_MISSING = Kind(
+    "engine_model_missing",
+    500,
+    "模型目录 {path} 不完整，缺少：{missing}。",
+    "The model directory {path} is not complete; missing: {missing}.",
+    "请再运行一次 site.yml 以取得模型；服务启动时不会下载。",
+    "Run site.yml again to fetch the model; nothing is downloaded when the service starts.",
+)
+ENGINE_NOT_INSTALLED = Kind(
+    "engine_not_installed",
+    500,
+    "引擎无法导入：{reason}。",
+    "The engine cannot be imported: {reason}.",
+    "请再运行一次 site.yml 以安装引擎。",
+    "Run site.yml again to install the engine.",
+)
+ENGINE_NOT_LOADED = Kind(
+    "engine_not_loaded",
+    500,
+    "模型加载失败：{reason}。",
+    "The model did not load: {reason}.",
+    "请核对模型文件与引擎版本是否匹配。",
+    "Check that the model's files and the engine's version belong together.",
+)
+ENGINE_NO_GPU = Kind(
+    "engine_no_gpu",
+    500,
+    "设置了加速 {acceleration}，但没有可用的 GPU。",
+    "Acceleration {acceleration} is set, but there is no GPU that can be used.",
+    "请检查驱动（nvidia-smi），或把 acceleration 设为 none 以使用 CPU。",
+    "Check the driver (nvidia-smi), or set acceleration to none to run on the CPU.",
+)
+ENGINE_UNREACHABLE = Kind(
+    "engine_unreachable",
+    503,
+    "引擎服务 {url} 没有应答：{reason}。",
+    "The engine's server at {url} does not answer: {reason}.",
+    "请稍后重试；管理员可查看引擎服务的状态。",
+    "Try again later; the operator should look at the engine's own service.",
+)
 QUEUE_FULL = Kind(
     "queue_full",
     429,

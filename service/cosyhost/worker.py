@@ -67,7 +67,7 @@ class Child:
             keep_s=config.jobs.keep_s,
         )
         self._store = Store(config.store.url)
-        self._engine = engines.create(config.engine.kind)
+        self._engine = engines.create(config.engine)
         self._name = process_name(os.getpid())
         self._current: str | None = None
 
@@ -215,4 +215,4 @@ def check(config: Config, password: str | None) -> None:
         Problem: QUEUE_UNAVAILABLE or ENGINE_FAILED.
     """
     Broker(config, password).reach()
-    engines.create(config.engine.kind).load()
+    engines.create(config.engine).load()

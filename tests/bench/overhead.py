@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from cosyhost import engines
+from cosyhost import config, engines
 from tests import prompts
 from tests.unit.service.conftest import TEMPLATE, free_port
 
@@ -121,7 +121,7 @@ def main() -> None:
         )
         made.raise_for_status()
         prompt = next((Path(name) / "data/voices/prompts").glob("*.wav"))
-        engine = engines.create("espeak")
+        engine = engines.create(config.Engine("espeak", "", "", "none"))
         engine.load()
         through_the_queue(client)
         pairs = [(through_the_queue(client), alone(engine, prompt)) for _ in range(RUNS)]

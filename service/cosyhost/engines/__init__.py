@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from cosyhost import config
 from cosyhost.engines.interface import Engine, Speech
 
 __all__ = ["Engine", "Speech", "create"]
 
 
-def create(kind: str) -> Engine:
-    """The engine of that kind (`[engine] kind` of the settings), not yet loaded."""
-    if kind == "espeak":
-        from cosyhost.engines.espeak import Espeak
+def create(settings: config.Engine) -> Engine:
+    """The engine of the settings, not yet loaded."""
+    if settings.kind == "cosyvoice":
+        from cosyhost.engines.cosyvoice import CosyVoice
 
-        return Espeak()
-    raise ValueError(f"no engine of kind {kind!r}")
+        return CosyVoice(settings)
+    if settings.kind == "vllm_omni":
+        from cosyhost.engines.vllm_omni import VllmOmni
+
+        return VllmOmni(settings)
+    from cosyhost.engines.espeak import Espeak
+
+    return Espeak()

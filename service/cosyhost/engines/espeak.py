@@ -46,6 +46,7 @@ class Espeak:
     """Speaks through espeak-ng, a process for each segment of text."""
 
     name = "espeak"
+    modes = frozenset({"zero_shot", "cross_lingual", "instruct"})
     preview = True
     sample_rate = _SAMPLE_RATE_HZ
 

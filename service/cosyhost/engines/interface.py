@@ -32,18 +32,28 @@ class Engine(Protocol):
     """One loaded model in one process; it speaks one job at a time."""
 
     name: str
+    modes: frozenset[str]
+    """What it can do of zero_shot, cross_lingual and instruct."""
     preview: bool
     """True when the engine does not clone: shown in the page, headers, metrics and file tags."""
     sample_rate: int
 
     def load(self) -> None:
-        """Load the model and prove with a short synthesis that it answers."""
+        """Load the model and prove with a short synthesis that it answers.
+
+        Raises:
+            Problem: an ENGINE_* kind that says what is missing.
+        """
 
     def speak(self, speech: Speech) -> Iterator[npt.NDArray[np.int16]]:
         """Yield chunks of mono PCM, shape [samples], at `sample_rate` Hz, as they are made.
 
-        Closing the iterator stops the synthesis.
+        While nothing is ready a chunk of no samples comes every 0.05 s, so that the caller can see
+        whether the job is still wanted. Closing the iterator stops the synthesis; 0.1 s later the
+        GPU is free.
 
         Raises:
-            Problem: ENGINE_FAILED.
+            Problem: a refusal of what is asked (TEXT_*, MODE_*, PROMPT_*, ENGINE_MODE_UNAVAILABLE);
+                ENGINE_OUT_OF_MEMORY, with the memory freed again; ENGINE_LOST, after which only a
+                new process helps; or another ENGINE_* kind.
         """

@@ -34,7 +34,12 @@ class AudioWriter:
         pipe.execute()
 
     def write(self, pcm: bytes) -> bool:
-        """Send 16-bit PCM on; False when the job is no longer running: stop then."""
+        """Send 16-bit PCM on; False when the job is no longer running: stop then.
+
+        Nothing is sent for no bytes: that only asks.
+        """
+        if not pcm:
+            return self._redis.hget(keys.job(self._job_id), "state") == b"running"
         first = self._bytes == 0
         self._bytes += len(pcm)
         spoken_s = self._bytes / 2 / self._sample_rate

@@ -53,6 +53,6 @@ async def metrics(services: Injected) -> Response:
 @router.get("/v1/models")
 async def models(services: Injected) -> dict[str, Any]:
     """The one model this service speaks with, in OpenAI's shape."""
-    engine = engines.create(services.config.engine.kind)
+    engine = engines.create(services.config.engine)
     model = {"id": engine.name, "object": "model", "owned_by": "cosyhost"}
     return {"object": "list", "data": [{**model, "preview": engine.preview}]}

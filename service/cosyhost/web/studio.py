@@ -40,7 +40,7 @@ def _widget(name: str, assets: str, options: dict[str, Any]) -> gr.HTML:
 def build(services: Services, assets: str) -> tuple[gr.Blocks, gr.I18n]:
     """The page and its words."""
     page = Page()
-    engine = engines.create(services.config.engine.kind)
+    engine = engines.create(services.config.engine)
 
     async def generate(
         request: gr.Request,

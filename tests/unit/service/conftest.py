@@ -30,6 +30,9 @@ url = "redis://127.0.0.1:{redis_port}/0"
 url = "file://{folder}/data"
 [engine]
 kind = "espeak"
+model_dir = ""
+url = ""
+acceleration = "none"
 [limits]
 body_bytes = 2000000
 text_chars = 500

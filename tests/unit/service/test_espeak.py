@@ -13,14 +13,16 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
-from cosyhost import engines
+from cosyhost import config, engines
 from cosyhost.engines import Engine, Speech
 from cosyhost.engines.pitch import median_pitch
+
+ESPEAK = config.Engine(kind="espeak", model_dir="", url="", acceleration="none")
 
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    loaded = engines.create("espeak")
+    loaded = engines.create(ESPEAK)
     loaded.load()
     return loaded
 
