@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ NO_DRIVER = (
     "the latest NVIDIA driver is installed and running."
 )
 
-# What nvidia-smi prints and its exit status (none: there is no such program), what the inventory
-# says, the code of the refusal (none: it passes) and what it must say.
+# What nvidia-smi prints and its exit status (none: no such program; "df": the disk is full),
+# what the inventory says, the code of the refusal (none: it passes) and what it must say.
 CASES: dict[str, tuple[tuple[str, int] | None, dict[str, Any], str, str]] = {
     "no program": (None, {}, "COSY-ENGINE-GPU", "engine_accelerator: cpu for a trial"),
     "no driver": ((NO_DRIVER, 9), {}, "COSY-ENGINE-GPU", "couldn't communicate"),
@@ -91,79 +90,77 @@ CASES: dict[str, tuple[tuple[str, int] | None, dict[str, Any], str, str]] = {
         "cpu, cu128",
     ),
     "no such kind": (None, {"engine_kind": "bark"}, "COSY-ENGINE-KIND", "cosyvoice, vllm_omni"),
+    "a full disk for the engine": (
+        ("df", 0),
+        {"engine_accelerator": "cpu"},
+        "COSY-ENGINE-DISK",
+        "has 953.67 MB free below /opt",
+    ),
+    "a full disk for the model": (
+        ("df", 0),
+        {"role": "model", "model_enabled": True},
+        "COSY-MODEL-DISK",
+        "has 953.67 MB free",
+    ),
+    "a url without an address": (
+        None,
+        {"role": "model", "model_source": "url"},
+        "COSY-MODEL-SOURCE",
+        "need a location",
+    ),
+    "no manifest": (
+        None,
+        {"role": "model", "model_manifest": "/nowhere.json"},
+        "COSY-MODEL-SOURCE",
+        "/nowhere.json",
+    ),
 }
 
 
-def check(role: str, tmp_path: Path, values: dict[str, Any]) -> str:
-    """What the role's preflight said when it refused, else nothing."""
-    run = ansible(
-        "ansible-playbook", "tests/roles/engine.yml", "-e", json.dumps({"role": role} | values)
-    )
-    if run.returncode == 0:
-        return ""
-    assert run.stdout.count("FAILED!") == 1, run.stdout + run.stderr
-    return " ".join((run.stdout + run.stderr).split())
+def script(path: Path, text: str) -> None:
+    """A program that can be run."""
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
 
 
-@pytest.fixture
-def roomy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A folder of programs that come first: a disk with room enough, and nvidia-smi where made."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    df = tools / "df"
-    df.write_text("#!/bin/sh\nprintf 'Avail\\n99000000000\\n'\n")
-    df.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
-    return tools
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each case was told when it was refused, else nothing; one run for all."""
+    folder = tmp_path_factory.mktemp("engine")
+    hosts: dict[str, dict[str, Any]] = {}
+    for number, (smi, values, _, _) in enumerate(CASES.values()):
+        programs = folder / f"case{number}"
+        programs.mkdir()
+        full = smi == ("df", 0)
+        script(programs / "df", f"printf 'Avail\\n{1 if full else 99}000000000\\n'")
+        if smi and not full:
+            script(programs / "nvidia-smi", f"cat <<'EOF'\n{smi[0]}\nEOF\nexit {smi[1]}")
+        given = {
+            "role": "engine",
+            "engine_kind": "cosyvoice",
+            "engine_accelerator": "cu128",
+            "engine_enabled": True,
+            "model_manifest": str(ROOT / "files/models/cosyvoice3-0.5b-2512.json"),
+        } | values
+        lock = f"engine/{given['engine_kind']}-{given['engine_accelerator']}.txt"
+        given.setdefault("engine_lock", str(ROOT / "files/requirements" / lock))
+        hosts[f"case{number}"] = given | {"programs": str(programs)}
+    inventory = folder / "hosts.json"
+    inventory.write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    run = ansible("ansible-playbook", "-i", inventory, "tests/roles/engine.yml")
+    assert run.returncode == 0, run.stdout + run.stderr
+    result = {}
+    for number, case in enumerate(CASES):
+        told = folder / f"case{number}/said"
+        result[case] = " ".join(told.read_text("utf-8").split()) if told.exists() else ""
+    return result
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gpus(case: str, roomy: Path, tmp_path: Path) -> None:
-    smi, values, code, says = CASES[case]
-    if smi is not None:
-        program = roomy / "nvidia-smi"
-        program.write_text(f"#!/bin/sh\ncat <<'EOF'\n{smi[0]}\nEOF\nexit {smi[1]}\n")
-        program.chmod(0o755)
-    given = {"engine_kind": "cosyvoice", "engine_accelerator": "cu128", "engine_enabled": True}
-    locks = ROOT / "files/requirements/engine"
-    given |= values
-    given.setdefault(
-        "engine_lock", f"{locks}/{given['engine_kind']}-{given['engine_accelerator']}.txt"
-    )
-    said = check("engine", tmp_path, given)
-    assert f"[{code}]" in said if code else said == ""
-    assert says in said
-
-
-@pytest.mark.parametrize(
-    ("role", "code"), [("engine", "COSY-ENGINE-DISK"), ("model", "COSY-MODEL-DISK")]
-)
-def test_a_full_disk(role: str, code: str, roomy: Path, tmp_path: Path) -> None:
-    (roomy / "df").write_text("#!/bin/sh\nprintf 'Avail\\n1000000000\\n'\n")
-    values = {
-        "engine_kind": "cosyvoice",
-        "engine_enabled": True,
-        "engine_lock": str(ROOT / "files/requirements/engine/cosyvoice-cpu.txt"),
-        "model_enabled": True,
-        "model_manifest": str(ROOT / "files/models/cosyvoice3-0.5b-2512.json"),
-    }
-    said = check(role, tmp_path, values)
-    assert f"[{code}]" in said
-    assert "953.67 MB free" in said
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"model_source": "url"},
-        {"model_source": "path", "model_location": ""},
-        {"model_manifest": "/nowhere.json", "model_source": "modelscope"},
-    ],
-)
-def test_a_model_from_nowhere(values: dict[str, Any], tmp_path: Path) -> None:
-    manifest = str(ROOT / "files/models/cosyvoice3-0.5b-2512.json")
-    said = check("model", tmp_path, {"model_manifest": manifest} | values)
-    assert "[COSY-MODEL-SOURCE]" in said
+def test_conditions(case: str, said: dict[str, str]) -> None:
+    _, _, code, says = CASES[case]
+    assert (f"[{code}]" in said[case]) if code else said[case] == ""
+    assert says in said[case]
 
 
 def test_every_lock_is_whole() -> None:
