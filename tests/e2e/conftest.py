@@ -27,8 +27,8 @@ AT_ONCE = 3
 # What spoils hosts comes last.
 ORDER = (
     "test_provision", "test_front_door", "test_refusals", "test_browser", "test_two_tiers",
-    "test_preflight", "test_audit_finds", "test_restart", "test_release", "test_rollback",
-    "test_offline", "test_uninstall", "test_readme",
+    "test_preflight", "test_engine", "test_audit_finds", "test_restart", "test_release",
+    "test_rollback", "test_offline", "test_uninstall", "test_readme",
 )  # fmt: skip
 
 
@@ -57,6 +57,7 @@ def _turn(module: str) -> int:
 def bed() -> Iterator[Testbed]:
     """The testbed, with images and wheels at hand."""
     testbed = Testbed()
+    testbed.settings.state.mkdir(parents=True, exist_ok=True)
     lock = (testbed.settings.state / "e2e.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,253 @@
+"""Kind cosyvoice on a host: installed, speaking, upgraded, taken back, removed.
+
+Upstream is the STAND-IN of tests/standin_cosyvoice: its API without weights or torch. The engine's
+lock is the worker's own, so nothing large is downloaded; the code that installs is the real one.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from roles.model.files import model
+from tests.e2e import voice
+from tests.e2e.test_preflight import refusal
+from tests.e2e.tier import BUILD, ROOT, Run, Tier, changes, mark
+from tests.standin_cosyvoice.make_model import make_model
+from tests.testbed import Host, Testbed
+
+STANDIN = ROOT / "tests/standin_cosyvoice"
+LIMIT_S = 60
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git there, as somebody; returns what it says."""
+    who = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(
+        ["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """The stand-in as two git repositories, the second a submodule of the first."""
+
+    folder: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> Upstream:
+        """Two repositories with one commit each."""
+        tree, matcha = folder / "upstream", folder / "matcha"
+        ignore = shutil.ignore_patterns("__pycache__", "third_party", "make_model.py")
+        shutil.copytree(STANDIN, tree, ignore=ignore)
+        shutil.copytree(STANDIN / "third_party/Matcha-TTS", matcha)
+        git(matcha, "init", "-q")
+        git(matcha, "add", "-A")
+        git(matcha, "commit", "-qm", "one")
+        git(tree, "init", "-q")
+        made = cls(folder)
+        made.commit()
+        return made
+
+    def commit(self, broken: str = "") -> str:
+        """One more commit, its language model with another last line; returns its name."""
+        tree = self.folder / "upstream"
+        with (tree / "cosyvoice/cli/cosyvoice.py").open("a", encoding="utf-8") as file:
+            file.write(f"\n{broken}\n")
+        git(tree, "add", "-A")
+        matcha = git(self.folder / "matcha", "rev-parse", "HEAD")
+        link = f"160000,{matcha},third_party/Matcha-TTS"
+        git(tree, "update-index", "--add", "--cacheinfo", link)
+        git(tree, "commit", "-qm", "more")
+        return git(tree, "rev-parse", "HEAD")
+
+    def put(self, host: Host) -> None:
+        """Bring both to the host, below /srv."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            tar.add(self.folder, arcname="git")
+        host.put(packed.getvalue(), "/srv/git.tar.gz")
+        host.run("sh", "-ec", "cd /srv; rm -rf git; tar xzf git.tar.gz --no-same-owner")
+
+
+@dataclass(frozen=True)
+class Site:
+    """A tier on one host with kind cosyvoice, and what site.yml is told."""
+
+    tier: Tier
+    upstream: Upstream
+    values: dict[str, object]
+
+    def arguments(self, **values: object) -> list[str]:
+        """Extra variables for ansible-playbook."""
+        return ["-e", json.dumps(self.values | values)]
+
+    def play(self, *arguments: str, **values: object) -> Run:
+        """site.yml with the values."""
+        return self.tier.play("site", *arguments, *self.arguments(**values))
+
+    def files(self, folder: str) -> list[str]:
+        """The names in a folder of the host that don't begin with a dot."""
+        return self.tier.host.run("ls", folder).stdout.split()
+
+
+@pytest.fixture(scope="module")
+def site(
+    bed: Testbed,
+    control: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    pytestconfig: pytest.Config,
+) -> Iterator[Site]:
+    """A bare host with the stand-in's repositories and model on its disk."""
+    host = bed.up("ae-engine", suite="bookworm")
+    folder = tmp_path_factory.mktemp("engine")
+    upstream = Upstream.make(folder / "git")
+    upstream.put(host)
+    names = make_model(folder / "cosyvoice3-standin")
+    for path in names.rglob("*"):
+        if path.is_file():
+            to = path.relative_to(names)
+            host.put(path.read_bytes(), f"/srv/model/{to}")
+    manifest = folder / "cosyvoice3-standin.json"
+    manifest.write_text(json.dumps(model.describe(names, names.name)), encoding="utf-8")
+    inventory = BUILD / "engine.yml"
+    BUILD.mkdir(parents=True, exist_ok=True)
+    own = bed.inventory_yaml(names=[host.name]).replace("ae-engine:", "voice-demo:")
+    inventory.write_text(own, encoding="utf-8")
+    tier = Tier("engine", host, [ROOT / "inventories/demo", inventory], control)
+    tier.url = f"http://{host.ip}"
+    values: dict[str, object] = {
+        "service_build": str(BUILD / "engine/wheel"),
+        "service_jobs_per_gpu": 1,
+        "engine_kind": "cosyvoice",
+        "engine_lock": str(ROOT / "files/requirements/worker.txt"),
+        "engine_upstream_url": "/srv/git/upstream",
+        "engine_upstream_commit": git(folder / "git/upstream", "rev-parse", "HEAD"),
+        "engine_matcha_url": "/srv/git/matcha",
+        "model_manifest": str(manifest),
+        "model_source": "path",
+        "model_location": "/srv/model",
+    }
+    yield Site(tier, upstream, values)
+    if not pytestconfig.getoption("--keep-hosts"):
+        host.down()
+
+
+def still_speaks(site: Site, prompt: bytes) -> None:
+    """The host answers as the real kind, and clones nothing away."""
+    with site.tier.client() as client:
+        assert client.get("/readyz").status_code == 200
+        answer = voice.speak(client, prompt)
+    assert voice.seconds(answer.content) > 1
+    said = {name.lower(): value for name, value in answer.headers.items()}
+    assert said["x-cosyhost-engine"].startswith("cosyvoice"), said
+
+
+def test_a_first_run_under_check_changes_nothing(site: Site) -> None:
+    mark(site.tier.host)
+    run = site.play("--check")
+    assert run.rc == 0, run.tail
+    assert changes(site.tier.host) == []
+
+
+def test_a_bare_host_speaks_through_upstream(site: Site, prompt: bytes) -> None:
+    run = site.play()
+    assert run.rc == 0, run.tail
+    still_speaks(site, prompt)
+    (engine,) = site.files("/opt/cosyhost/engines")[:1]
+    upstream = f"/opt/cosyhost/engines/{engine}/upstream"
+    head = site.tier.host.run("git", "-C", upstream, "rev-parse", "HEAD").stdout.strip()
+    assert head == site.values["engine_upstream_commit"]
+    assert site.files(f"{upstream}/third_party/Matcha-TTS") == ["README.md", "matcha"]
+
+
+def test_a_second_run_changes_nothing(site: Site) -> None:
+    run = site.play()
+    assert run.rc == 0, run.tail
+    assert run.recap("voice-demo")["changed"] == 0, run.tail
+    print(f"no-change run: {run.seconds:.1f} s, limit {LIMIT_S} s")
+
+
+def test_a_damaged_model_is_mended(site: Site) -> None:
+    (folder,) = site.files("/var/lib/cosyhost/models")
+    path = f"/var/lib/cosyhost/models/{folder}/llm.pt"
+    whole = site.tier.host.run("cat", path).stdout
+    site.tier.host.run("sh", "-c", f"echo damaged >{path}")
+    assert site.play().rc == 0
+    assert site.tier.host.run("cat", path).stdout == whole
+
+
+def test_a_model_that_does_not_come_whole_replaces_nothing(site: Site, prompt: bytes) -> None:
+    before = site.files("/var/lib/cosyhost/models")
+    manifest = json.loads(Path(str(site.values["model_manifest"])).read_text(encoding="utf-8"))
+    manifest["files"]["flow.pt"]["sha256"] = "0" * 64
+    other = Path(str(site.values["model_manifest"])).with_name("other.json")
+    other.write_text(json.dumps(manifest), encoding="utf-8")
+    said = refusal(site.play(model_manifest=str(other)), "COSY-MODEL-SHA")
+    assert "flow.pt is not what the manifest names" in said
+    assert site.files("/var/lib/cosyhost/models") == before
+    still_speaks(site, prompt)
+
+
+def test_a_commit_that_is_not_there_is_said(site: Site, prompt: bytes) -> None:
+    said = refusal(site.play(engine_upstream_commit="0" * 40), "COSY-ENGINE-UPSTREAM")
+    assert "engine_upstream_url" in said
+    still_speaks(site, prompt)
+
+
+def test_a_broken_release_of_upstream_never_serves(site: Site, prompt: bytes) -> None:
+    before = site.tier.release()
+    broken = site.upstream.commit('raise ImportError("broken on purpose")')
+    site.upstream.put(site.tier.host)
+    said = refusal(site.play(engine_upstream_commit=broken), "COSY-SERVICE-GATE")
+    assert "broken on purpose" in said
+    assert site.tier.release() == before
+    still_speaks(site, prompt)
+
+
+def test_an_upgrade_keeps_the_engine_and_model_of_the_release_before(
+    site: Site, prompt: bytes, tmp_path: Path
+) -> None:
+    before = site.tier.release()
+    models = set(site.files("/var/lib/cosyhost/models"))
+    tree = site.upstream.folder / "upstream/cosyvoice/cli/cosyvoice.py"
+    text = tree.read_text(encoding="utf-8")
+    tree.write_text(text.replace('raise ImportError("broken on purpose")', ""), encoding="utf-8")
+    mended = site.upstream.commit("# mended")
+    site.upstream.put(site.tier.host)
+    manifest = json.loads(Path(str(site.values["model_manifest"])).read_text(encoding="utf-8"))
+    extra = b"another"
+    site.tier.host.put(extra, "/srv/model/extra.txt")
+    (tmp_path / "extra.txt").write_bytes(extra)
+    manifest["files"] |= model.describe(tmp_path, "x")["files"]
+    other = tmp_path / "newer.json"
+    other.write_text(json.dumps(manifest), encoding="utf-8")
+    values = {"engine_upstream_commit": mended, "model_manifest": str(other)}
+    run = site.play(**values)
+    assert run.rc == 0, run.tail
+    assert site.tier.release() != before
+    still_speaks(site, prompt)
+    assert models < set(site.files("/var/lib/cosyhost/models"))
+    for release in (before, site.tier.release()):
+        python = f"/opt/cosyhost/{release}/worker/bin/python"
+        found = site.tier.host.run(python, "-c", "import cosyvoice; print(cosyvoice.__file__)")
+        assert "/opt/cosyhost/engines/cosyvoice-" in found.stdout
+
+
+def test_uninstall_takes_engines_and_purge_the_models(site: Site) -> None:
+    run = site.tier.play("uninstall", *site.arguments())
+    assert run.rc == 0, run.tail
+    there = site.tier.host.run("sh", "-c", "ls -d /opt/cosyhost /var/lib/cosyhost/models || true")
+    assert there.stdout.split() == ["/var/lib/cosyhost/models"]
+    run = site.tier.play("uninstall", *site.arguments(purge=True))
+    assert run.rc == 0, run.tail
+    assert site.tier.host.run("test", "-e", "/var/lib/cosyhost", check=False).returncode == 1
