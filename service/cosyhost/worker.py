@@ -18,7 +18,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from cosyhost import audio, engines, labels
 from cosyhost.config import Config
-from cosyhost.errors import ENGINE_FAILED, JOB_TIMEOUT, PROMPT_MISSING, Problem
+from cosyhost.errors import ENGINE_FAILED, JOB_TIMEOUT, JOB_UNKNOWN, PROMPT_MISSING, Problem
 from cosyhost.jobs import (
     HEARTBEAT_S,
     TASK,
@@ -92,13 +92,13 @@ class Child:
 
     def run(self, job_id: str) -> None:
         """Run the job if it is to be run; whatever happens, its client is told."""
-        claimed = self._ledger.claim(job_id, self._name)
+        claimed = self._claim(job_id)
         if isinstance(claimed, str) and claimed.startswith("running:"):
             # A message for a leased job: its child died (then the job is ours), or it is delivered
             # twice (then it is not).
             owner = claimed.removeprefix("running:")
             if is_dead_here(owner) and self._ledger.release(job_id, owner):
-                claimed = self._ledger.claim(job_id, self._name)
+                claimed = self._claim(job_id)
         if isinstance(claimed, str):
             log.info("job %s not run: it is %s", job_id, claimed.partition(":")[0])
             return
@@ -124,12 +124,19 @@ class Child:
             self._current = None
         log.info("job %s attempt %d: %.3f s", job_id, attempt, time.monotonic() - began)
 
+    def _claim(self, job_id: str) -> tuple[Job, int] | str:
+        engine = self._engine
+        return self._ledger.claim(
+            job_id, self._name, engine=engine.name, preview=int(engine.preview)
+        )
+
     def _speak(self, job: Job, attempt: int) -> None:
         engine, began = self._engine, time.monotonic()
-        stream = AudioWriter(self._redis, job.id, attempt)
-        stream.start(engine.sample_rate, engine.name, engine.preview)
         spoken = bytearray()
-        with self._prompt_file(job.prompt) as prompt_audio:
+        with (
+            AudioWriter(self._redis, job.id, attempt, engine.sample_rate) as stream,
+            self._prompt_file(job.prompt) as prompt_audio,
+        ):
             speech = engines.Speech(
                 mode=job.mode,
                 text=job.text,
@@ -153,12 +160,26 @@ class Child:
         self._store.put(output_key(job.id), output)
         ended = time.monotonic()
         audio_s = len(spoken) / 2 / engine.sample_rate
-        self._ledger.finish(job.id, self._name, "done", audio_s=audio_s, encode_s=ended - encoding)
+        encode_s = ended - encoding
+        if not self._ledger.finish(job.id, self._name, "done", audio_s=audio_s, encode_s=encode_s):
+            self._drop_if_unwanted(job.id)
         self._ledger.note_duration(ended - began)
+
+    def _drop_if_unwanted(self, job_id: str) -> None:
+        """Remove an output whose job was cancelled or forgotten while it was written."""
+        try:
+            unwanted = self._ledger.status(job_id).state == "cancelled"
+        except Problem as problem:
+            unwanted = problem.kind is JOB_UNKNOWN
+        if unwanted:
+            self._store.delete(output_key(job_id))
 
     @contextlib.contextmanager
     def _prompt_file(self, sha256: str) -> Iterator[Path]:
         """The prompt as a file, which is all that upstream can read."""
+        if (kept := self._store.file(prompt_key(sha256))) is not None:
+            yield kept
+            return
         data = self._store.get(prompt_key(sha256))
         if data is None:
             raise Problem(PROMPT_MISSING)
@@ -195,6 +216,9 @@ def serve(config: Config, password: str | None, gpu: str) -> None:
         children[0].run(job_id)
 
     broker.app.task(name=TASK)(speak)
+    # Celery's own lines for each job (received, succeeded) say less than ours, and cost time.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     broker.app.worker_main(
         [
             "worker",

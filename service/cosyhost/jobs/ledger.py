@@ -85,9 +85,10 @@ class Ledger:
         except redis.RedisError:
             return  # it will be published again by `lost`, or expire
 
-    def claim(self, job_id: str, owner: str) -> tuple[Job, int] | str:
+    def claim(self, job_id: str, owner: str, **fields: Any) -> tuple[Job, int] | str:
         """Lease the job to `owner`: the job and its attempt (1 for the first), or why not.
 
+        The `fields` say of the owner what the job's status shows: `engine`, `preview` (0 or 1).
         The reason is the state it is in, `unknown`, or `running:<owner>` while leased elsewhere.
         """
         answer = self._run(
@@ -100,6 +101,7 @@ class Ledger:
                 MAX_ATTEMPTS,
                 JOB_FAILED_REPEATEDLY.code,
                 STREAM_ENDED_TTL_S,
+                *(part for pair in fields.items() for part in pair),
             ],
         )
         verdict = answer[0].decode()

@@ -52,6 +52,7 @@ if attempts >= most then
 end
 redis.call('HSET', job, 'state', 'running', 'owner', owner, 'attempts', attempts + 1,
            'started', now)
+for i = 7, #ARGV, 2 do redis.call('HSET', job, ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', leases, now + tonumber(lease), id)
 return {'claimed', redis.call('HGET', job, 'spec'), attempts + 1}
 """
@@ -97,6 +98,28 @@ redis.call('HDEL', job, 'spec')
 redis.call('EXPIRE', job, ARGV[4])
 redis.call('XADD', stream, '*', 'end', ARGV[3])
 redis.call('EXPIRE', stream, ARGV[5])
+return 1
+"""
+)
+
+# A chunk of audio of one attempt. With a sample rate (ARGV[5]) it is the attempt's first, and what
+# a listener needs to begin goes before it. Nothing is written for a job that has ended or was
+# leased anew.
+WRITE = (
+    NOW
+    + """
+local job, stream = KEYS[1], KEYS[2]
+local f = redis.call('HMGET', job, 'state', 'attempts', 'created', 'started', 'upload_s',
+                     'engine', 'preview')
+if f[1] ~= 'running' or f[2] ~= ARGV[1] then return 0 end
+if ARGV[5] ~= '0' then
+  redis.call('HSETNX', job, 'first_audio', now)
+  redis.call('XADD', stream, '*', 'start', ARGV[1], 'rate', ARGV[5], 'engine', f[6],
+             'preview', f[7], 'upload_s', f[5], 'queue_s', f[4] - f[3], 'ttfa_s', now - f[3])
+end
+redis.call('HSET', job, 'spoken_s', ARGV[3])
+redis.call('XADD', stream, '*', 'pcm', ARGV[2], 'attempt', ARGV[1])
+redis.call('EXPIRE', stream, ARGV[4])
 return 1
 """
 )
