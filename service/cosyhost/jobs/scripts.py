@@ -15,7 +15,7 @@ local n = redis.call('ZCARD', waiting)
 if n >= tonumber(ARGV[3]) then return -1 end
 redis.call('HSET', job, 'state', 'queued', 'mode', ARGV[4], 'spec', ARGV[2],
            'attempts', 0, 'created', now, 'title', ARGV[6],
-           'upload_s', ARGV[7], 'upload_bytes', ARGV[8])
+           'upload_s', ARGV[7], 'upload_bytes', ARGV[8], 'user', ARGV[9])
 redis.call('EXPIRE', job, ARGV[5])
 redis.call('ZADD', waiting, now, ARGV[1])
 if ARGV[9] ~= '' then
@@ -124,4 +124,11 @@ return 1
 """
 )
 
-ALL = (SUBMIT, CLAIM, RELEASE, RENEW, FINISH)
+# All that is known of a job, its audio included.
+FORGET = """
+redis.call('DEL', KEYS[1], KEYS[2])
+for i = 3, #KEYS do redis.call('ZREM', KEYS[i], ARGV[1]) end
+return 1
+"""
+
+ALL = (SUBMIT, CLAIM, RELEASE, RENEW, FINISH, FORGET)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import secrets
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -138,6 +139,8 @@ def _accept(services: Services, wish: Wish) -> str:
     try:
         services.broker.publish(job.id)
     except Problem:
-        services.ledger.forget(job.id)
+        # It could not be taken back either? Then it is published later, or expires.
+        with contextlib.suppress(Problem):
+            services.ledger.forget(job.id, job.user)
         raise
     return job.id
