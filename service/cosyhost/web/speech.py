@@ -201,5 +201,4 @@ def _headers(job_id: str, start: Start, timings: dict[str, float] | None = None)
         "Server-Timing": ", ".join(
             f"{name};dur={seconds * 1000:.1f}" for name, seconds in timings.items()
         ),
-        "Cache-Control": "no-store",
     }
