@@ -52,10 +52,7 @@ class Broker:
             Problem: QUEUE_UNAVAILABLE.
         """
         try:
-            message = self.app.amqp.as_task_v2(job_id, TASK, (job_id,), ignore_result=True)
-            with self.app.producer_pool.acquire() as producer:
-                # What `send_task` does without its routing: a third of its time.
-                self.app.amqp.send_task_message(producer, TASK, message, queue=QUEUE, retry=False)
+            self.app.send_task(TASK, args=[job_id], task_id=job_id, retry=False)
         except (OperationalError, redis.RedisError) as error:
             raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
 

@@ -23,6 +23,7 @@ class AudioWriter:
     """
 
     def __init__(self, client: redis.Redis, job_id: str, attempt: int, sample_rate: int) -> None:
+        self._redis = client
         self._pool = client.connection_pool
         self._keys = (keys.job(job_id), keys.audio(job_id))
         self._attempt = attempt
@@ -46,7 +47,12 @@ class AudioWriter:
             self._pool.release(self._connection)
 
     def write(self, pcm: bytes) -> bool:
-        """Send 16-bit mono PCM on; False once the job is no longer this attempt's: stop then."""
+        """Send 16-bit mono PCM on; False once the job is no longer this attempt's: stop then.
+
+        Nothing is sent for no bytes: that only asks.
+        """
+        if not pcm:
+            return self.wanted()
         self._settle()
         rate = 0 if self._bytes else self._sample_rate
         self._bytes += len(pcm)
@@ -60,6 +66,10 @@ class AudioWriter:
         if self._written - before > _QUICK_S:
             self._settle()
         return self._wanted
+
+    def wanted(self) -> bool:
+        """Whether the job is still to be spoken; asked while there is nothing to write."""
+        return self._wanted and self._redis.hget(self._keys[0], "state") == b"running"
 
     def _settle(self) -> None:
         """Take the answer to the chunk before."""

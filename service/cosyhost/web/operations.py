@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cosyhost import errors as e
+from cosyhost.uploads import CHUNK_BYTES
 
 _INTAKE = (
     *(e.TEXT_EMPTY, e.TEXT_NO_WORDS, e.TEXT_CONTROL_TOKENS, e.TEXT_TOO_LONG),
@@ -80,6 +81,7 @@ _SPEECHES = {
         "seed": 7,
     },
 }
+_CHUNK = f"{CHUNK_BYTES // 1024} KiB"
 _JSON = "-H 'Content-Type: application/json'"
 _CURL = "curl -sS --fail-with-body"
 # The cookie says whose job or upload it is.
@@ -235,16 +237,16 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Send a chunk",
         "上传分块",
         "SHA=$(sha256sum prompt.wav | cut -c1-64) SIZE=$(stat -c %s prompt.wav)\n"
-        "for AT in $(seq 0 65536 $((SIZE - 1))); do\n"
-        "  tail -c +$((AT + 1)) prompt.wav | head -c 65536 |\n"
+        f"for AT in $(seq 0 {CHUNK_BYTES} $((SIZE - 1))); do\n"
+        f"  tail -c +$((AT + 1)) prompt.wav | head -c {CHUNK_BYTES} |\n"
         f"    {_MINE} -X PATCH $COSYHOST/v1/uploads/$SHA --data-binary @- \\\n"
         '      -H "Upload-Offset: $AT" -H "Upload-Length: $SIZE"\n'
         "done",
         {200: _UPLOADED, 204: None},
         (*_UPLOAD, e.UPLOAD_OFFSET_WRONG, e.UPLOAD_QUOTA),
-        "64 KiB each (the last may be shorter), in any order, again if need be; the cookie says "
+        f"{_CHUNK} each (the last may be shorter), in any order, again if need be; the cookie says "
         "whose upload it is. The last one is answered with 200: the audio was checked.\n\n"
-        "每块 64 KiB（最后一块可短），顺序不限，可重发；最后一块返回 200，表示音频已检查。",
+        f"每块 {_CHUNK}（最后一块可短），顺序不限，可重发；最后一块返回 200，表示音频已检查。",
     ),
     ("GET", "/v1/uploads/{sha256}"): Operation(
         "See what has arrived",
