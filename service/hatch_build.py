@@ -1,8 +1,8 @@
-"""Packs what browsers load: libflacjs from npm, pinned by integrity hash; our own, comments off.
+"""Packs what browsers load: packages from npm, pinned by integrity hash; our own, comments off.
 
 And the locks the wheel is to be installed with, so that a wheel alone is a whole release.
 
-`python service/hatch_build.py` puts libflacjs into the source tree, for tests and for a run
+`python service/hatch_build.py` puts the packages into the source tree, for tests and for a run
 from the checkout.
 """
 
@@ -17,67 +17,100 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-PACKAGE, VERSION = "libflacjs", "5.6.0"
-INTEGRITY = (
-    "sha512-ev9pJxcPEkUdQDBd5ywPHEtYe9mGlzLaNwj+sS32Ipi"
-    "OTPnCYQsCPZLR95dAYXix24UICJJwld4D/tZrR0RFbw=="
+
+class Package(NamedTuple):
+    """One npm package: its pin, and which files of its tarball go under which name."""
+
+    name: str
+    version: str
+    integrity: str
+    wanted: dict[str, str]
+
+
+BORROWED = (
+    # Encodes the prompt in the browser.
+    Package(
+        "libflacjs",
+        "5.6.0",
+        "sha512-ev9pJxcPEkUdQDBd5ywPHEtYe9mGlzLaNwj+sS32Ipi"
+        "OTPnCYQsCPZLR95dAYXix24UICJJwld4D/tZrR0RFbw==",
+        {
+            "package/dist/libflac.min.wasm.js": "libflac.min.wasm.js",
+            "package/dist/libflac.min.wasm.wasm": "libflac.min.wasm.wasm",
+            "package/LICENSE": "LICENSE.libflacjs",
+        },
+    ),
+    # Shows the API's description at /docs, and nowhere else.
+    Package(
+        "swagger-ui-dist",
+        "5.35.0",
+        "sha512-U06rpMtW9V3XPGOBeamTUSr0Z09jMX4IJuANpE/EZbA"
+        "hw0G8CgwrzU4YmXkn/h0wCDNsXdGarTNNHC3sU8yVUQ==",
+        {
+            "package/swagger-ui-bundle.js": "swagger-ui-bundle.js",
+            "package/swagger-ui.css": "swagger-ui.css",
+            "package/favicon-32x32.png": "swagger-ui.png",
+            "package/LICENSE": "LICENSE.swagger-ui",
+            "package/NOTICE": "NOTICE.swagger-ui",
+            "package/swagger-ui-bundle.js.LICENSE.txt": "LICENSE.swagger-ui-bundle",
+        },
+    ),
 )
-# The name in the package's tarball and in the wheel.
-WANTED = {
-    "package/dist/libflac.min.wasm.js": "libflac.min.wasm.js",
-    "package/dist/libflac.min.wasm.wasm": "libflac.min.wasm.wasm",
-    "package/LICENSE": "LICENSE.libflacjs",
-}
 PACKED = {".js", ".css"}
 STATIC = Path("cosyhost/web/static")
-# The tarball has libflacjs's licence only; that of the C libraries in it is kept with our source.
+# libflacjs has its own licence only; that of the C libraries in it is kept with our source.
 LIBFLAC_LICENCE = "LICENSE.libFLAC"
 LOCKS, LOCKS_IN_WHEEL = ("web.txt", "worker.txt"), Path("cosyhost/requirements")
 HERE = Path(__file__).resolve().parent
 
 
-def _is_pinned(data: bytes) -> bool:
+def _is_pinned(data: bytes, package: Package) -> bool:
     digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
-    return f"sha512-{digest}" == INTEGRITY
+    return f"sha512-{digest}" == package.integrity
 
 
-def tarball(cache: Path) -> Path:
+def tarball(cache: Path, package: Package) -> Path:
     """The pinned tarball, from `cache` or through the npm client into it."""
-    target = cache / f"{PACKAGE}-{VERSION}.tgz"
-    if target.exists() and _is_pinned(target.read_bytes()):
+    wanted = f"{package.name} {package.version}"
+    target = cache / f"{package.name}-{package.version}.tgz"
+    if target.exists() and _is_pinned(target.read_bytes(), package):
         return target
     npm = shutil.which("npm")
     if npm is None:
         raise SystemExit("npm is needed to build the wheel: apt install npm")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        command = [npm, "pack", f"{PACKAGE}@{VERSION}", "--silent", "--pack-destination", folder]
+        spec = f"{package.name}@{package.version}"
+        command = [npm, "pack", spec, "--silent", "--pack-destination", folder]
         # Elsewhere than in the checkout, where a package.json might be taken for the project.
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         fetched = Path(folder) / target.name
         if done.returncode or not fetched.exists():
             said = (done.stderr.strip() or "it says nothing").splitlines()[-1]
-            raise SystemExit(f"npm could not fetch {PACKAGE} {VERSION}: {said}")
-        if not _is_pinned(fetched.read_bytes()):
-            raise SystemExit(f"{PACKAGE} {VERSION} from npm is not the pinned one: not used")
+            raise SystemExit(f"npm could not fetch {wanted}: {said}")
+        if not _is_pinned(fetched.read_bytes(), package):
+            raise SystemExit(f"{wanted} from npm is not the pinned one: not used")
         fetched.replace(target)
     return target
 
 
 def vendor(cache: Path, folder: Path) -> list[Path]:
-    """Unpack what the page needs into `folder`, licences included."""
+    """Unpack what our pages need into `folder`, licences included."""
     folder.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(tarball(cache)) as packed:
-        for member, name in WANTED.items():
-            source = packed.extractfile(member)
-            assert source is not None
-            (folder / name).write_bytes(source.read())
+    unpacked = [folder / LIBFLAC_LICENCE]
+    for package in BORROWED:
+        with tarfile.open(tarball(cache, package)) as packed:
+            for member, name in package.wanted.items():
+                source = packed.extractfile(member)
+                assert source is not None
+                unpacked.append(folder / name)
+                unpacked[-1].write_bytes(source.read())
     shutil.copyfile(HERE / STATIC / LIBFLAC_LICENCE, folder / LIBFLAC_LICENCE)
-    return sorted(folder / name for name in [*WANTED.values(), LIBFLAC_LICENCE])
+    return sorted(unpacked)
 
 
 def lean(source: str) -> str:
@@ -103,7 +136,7 @@ def pack_own(folder: Path) -> list[Path]:
 
 
 def npm_cache() -> Path:
-    """Where the tarball is kept, so that a second build needs no network."""
+    """Where the tarballs are kept, so that a second build needs no network."""
     return Path(os.environ.get("COSYHOST_NPM_CACHE", HERE / "build" / "npm"))
 
 

@@ -35,6 +35,8 @@ class Problem(Exception):
         self.kind = kind
         self.figures = figures
         self.retry_after_s = retry_after_s
+        # What the sentences may name.
+        self._named = figures | {"retry_after_s": retry_after_s}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuild, (self.kind, self.retry_after_s, self.figures)
@@ -46,7 +48,7 @@ class Problem(Exception):
             (kind.zh, kind.hint_zh) if language.startswith("zh") else (kind.en, kind.hint_en)
         )
         gap = "" if language.startswith("zh") else " "
-        return said.format(**self.figures) + gap + hint.format(**self.figures)
+        return said.format(**self._named) + gap + hint.format(**self._named)
 
     def document(self) -> dict[str, Any]:
         """The RFC 9457 problem document, with our members beside the standard ones."""
@@ -55,10 +57,10 @@ class Problem(Exception):
             "type": f"urn:cosyhost:problem:{kind.code}",
             "title": kind.title,
             "status": kind.status,
-            "detail": kind.en.format(**self.figures),
-            "detail_zh": kind.zh.format(**self.figures),
-            "hint": kind.hint_en.format(**self.figures),
-            "hint_zh": kind.hint_zh.format(**self.figures),
+            "detail": kind.en.format(**self._named),
+            "detail_zh": kind.zh.format(**self._named),
+            "hint": kind.hint_en.format(**self._named),
+            "hint_zh": kind.hint_zh.format(**self._named),
             "code": kind.code,
         }
 
@@ -505,6 +507,14 @@ STORE_UNAVAILABLE = Kind(
     "The store cannot be used at the moment.",
     "请稍后重试。",
     "Try again later.",
+)
+RANGE_NOT_SATISFIABLE = Kind(
+    "range_not_satisfiable",
+    416,
+    "请求的字节范围超出了这段语音（共 {size} 字节）。",
+    "The range asked for lies outside this output of {size} bytes.",
+    "请从更早的位置取，或去掉 Range 取全部。",
+    "Ask for an earlier one, or for the whole without Range.",
 )
 OUTPUT_GONE = Kind(
     "output_gone",

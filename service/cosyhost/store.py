@@ -19,10 +19,11 @@ class Store:
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
+        self._folder: Path | None = None
         if parts.scheme == "file":
-            folder = Path(parts.path)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._store: obstore.store.ObjectStore = LocalStore(folder)
+            self._folder = Path(parts.path)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._store: obstore.store.ObjectStore = LocalStore(self._folder)
         else:
             self._store = from_url(url)
 
@@ -52,6 +53,11 @@ class Store:
             return None
         except (BaseError, OSError) as error:
             raise Problem(STORE_UNAVAILABLE) from error
+
+    def file(self, key: str) -> Path | None:
+        """The blob as a file to be read in place; None if it is no file here or not there."""
+        path = None if self._folder is None else self._folder / key
+        return path if path is not None and path.is_file() else None
 
     def exists(self, key: str) -> bool:
         """Whether the key is taken."""

@@ -59,6 +59,7 @@ class Status:
     upload_s: float
     upload_bytes: int
     title: str
+    user: str
     position: int | None
     problem: Problem | None
 

@@ -75,19 +75,18 @@ class Ledger:
         """When a place in the queue will be free, as a guess from the jobs that ended last."""
         return max(1, round(self.mean_job_s()))
 
-    def forget(self, job_id: str) -> None:
-        """Take back a job that could not be published; the client was told so."""
-        try:
-            pipe = self._redis.pipeline()
-            pipe.zrem(keys.WAITING, job_id)
-            pipe.delete(keys.job(job_id))
-            pipe.execute()
-        except redis.RedisError:
-            return  # it will be published again by `lost`, or expire
+    def forget(self, job_id: str, user: str) -> None:
+        """Remove all that is known of the job, from its user's history too.
 
-    def claim(self, job_id: str, owner: str) -> tuple[Job, int] | str:
+        A worker that still speaks it stops at its next chunk.
+        """
+        places = [keys.WAITING, keys.LEASES, keys.DEAD, keys.history(user)]
+        self._run(scripts.FORGET, [keys.job(job_id), keys.audio(job_id), *places], [job_id])
+
+    def claim(self, job_id: str, owner: str, **fields: Any) -> tuple[Job, int] | str:
         """Lease the job to `owner`: the job and its attempt (1 for the first), or why not.
 
+        The `fields` say of the owner what the job's status shows: `engine`, `preview` (0 or 1).
         The reason is the state it is in, `unknown`, or `running:<owner>` while leased elsewhere.
         """
         answer = self._run(
@@ -100,6 +99,7 @@ class Ledger:
                 MAX_ATTEMPTS,
                 JOB_FAILED_REPEATEDLY.code,
                 STREAM_ENDED_TTL_S,
+                *(part for pair in fields.items() for part in pair),
             ],
         )
         verdict = answer[0].decode()
@@ -189,6 +189,7 @@ class Ledger:
             upload_s=seconds("upload_s") or 0.0,
             upload_bytes=int(fields.get("upload_bytes", 0)),
             title=fields.get("title", ""),
+            user=fields.get("user", ""),
             position=None if rank is None else int(rank) + 1,
             problem=problem,
         )

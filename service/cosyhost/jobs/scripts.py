@@ -15,7 +15,7 @@ local n = redis.call('ZCARD', waiting)
 if n >= tonumber(ARGV[3]) then return -1 end
 redis.call('HSET', job, 'state', 'queued', 'mode', ARGV[4], 'spec', ARGV[2],
            'attempts', 0, 'created', now, 'title', ARGV[6],
-           'upload_s', ARGV[7], 'upload_bytes', ARGV[8])
+           'upload_s', ARGV[7], 'upload_bytes', ARGV[8], 'user', ARGV[9])
 redis.call('EXPIRE', job, ARGV[5])
 redis.call('ZADD', waiting, now, ARGV[1])
 if ARGV[9] ~= '' then
@@ -52,6 +52,7 @@ if attempts >= most then
 end
 redis.call('HSET', job, 'state', 'running', 'owner', owner, 'attempts', attempts + 1,
            'started', now)
+for i = 7, #ARGV, 2 do redis.call('HSET', job, ARGV[i], ARGV[i + 1]) end
 redis.call('ZADD', leases, now + tonumber(lease), id)
 return {'claimed', redis.call('HGET', job, 'spec'), attempts + 1}
 """
@@ -101,4 +102,33 @@ return 1
 """
 )
 
-ALL = (SUBMIT, CLAIM, RELEASE, RENEW, FINISH)
+# A chunk of audio of one attempt. With a sample rate (ARGV[5]) it is the attempt's first, and what
+# a listener needs to begin goes before it. Nothing is written for a job that has ended or was
+# leased anew.
+WRITE = (
+    NOW
+    + """
+local job, stream = KEYS[1], KEYS[2]
+local f = redis.call('HMGET', job, 'state', 'attempts', 'created', 'started', 'upload_s',
+                     'engine', 'preview')
+if f[1] ~= 'running' or f[2] ~= ARGV[1] then return 0 end
+if ARGV[5] ~= '0' then
+  redis.call('HSETNX', job, 'first_audio', now)
+  redis.call('XADD', stream, '*', 'start', ARGV[1], 'rate', ARGV[5], 'engine', f[6],
+             'preview', f[7], 'upload_s', f[5], 'queue_s', f[4] - f[3], 'ttfa_s', now - f[3])
+end
+redis.call('HSET', job, 'spoken_s', ARGV[3])
+redis.call('XADD', stream, '*', 'pcm', ARGV[2], 'attempt', ARGV[1])
+redis.call('EXPIRE', stream, ARGV[4])
+return 1
+"""
+)
+
+# All that is known of a job, its audio included.
+FORGET = """
+redis.call('DEL', KEYS[1], KEYS[2])
+for i = 3, #KEYS do redis.call('ZREM', KEYS[i], ARGV[1]) end
+return 1
+"""
+
+ALL = (SUBMIT, CLAIM, RELEASE, RENEW, FINISH, FORGET)

@@ -16,7 +16,19 @@ from cosyhost import __version__
 from cosyhost.config import Config
 from cosyhost.errors import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 from cosyhost.jobs import UNSEEN_S
-from cosyhost.web import admin, health, jobs, live, problems, speech, studio, uploads, voices
+from cosyhost.web import (
+    admin,
+    health,
+    jobs,
+    live,
+    problems,
+    reference,
+    speech,
+    studio,
+    uploads,
+    voices,
+)
+from cosyhost.web.caching import NoStore
 from cosyhost.web.services import Services, open_services
 from cosyhost.web.upload_clock import UploadClock
 from cosyhost.web.user import UserCookie
@@ -54,9 +66,12 @@ def create_app(config: Config, password: str | None) -> FastAPI:
         tending.cancel()
         await services.streams.aclose()
 
-    app = FastAPI(title="CosyHost", version=__version__, lifespan=lifespan, redoc_url=None)
+    app = FastAPI(
+        title="CosyHost", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
+    )
     app.state.services = services
     app.add_middleware(UserCookie)
+    app.add_middleware(NoStore)
     app.add_middleware(UploadClock, limit_bytes=config.limits.body_bytes)
     problems.install(app, services)
     for module in (speech, live, voices, uploads, jobs, health, admin):
@@ -69,4 +84,5 @@ def create_app(config: Config, password: str | None) -> FastAPI:
         kind = METHOD_NOT_ALLOWED if known else NOT_FOUND
         raise Problem(kind, path=request.url.path, method=request.method)
 
+    reference.install(app, studio.assets_path())
     return studio.mount(app, services)

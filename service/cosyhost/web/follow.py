@@ -18,9 +18,14 @@ _BLOCK_MS = 2000
 
 @dataclass(frozen=True)
 class Start:
-    """Sent once, before the first PCM."""
+    """Sent once, before the first PCM: who speaks, and the seconds it took until now."""
 
     sample_rate: int
+    engine: str
+    preview: bool
+    upload_s: float
+    queue_s: float
+    ttfa_s: float
 
 
 async def follow(services: Services, job_id: str) -> AsyncIterator[Start | bytes]:
@@ -47,7 +52,7 @@ async def follow(services: Services, job_id: str) -> AsyncIterator[Start | bytes
             if b"start" in fields:
                 attempt, skip = int(fields[b"start"]), sent
                 if not sent:
-                    yield Start(sample_rate=int(fields[b"rate"]))
+                    yield _start(fields)
             elif b"pcm" in fields and int(fields[b"attempt"]) == attempt:
                 pcm = fields[b"pcm"]
                 fresh, skip = pcm[skip:], max(0, skip - len(pcm))
@@ -55,9 +60,20 @@ async def follow(services: Services, job_id: str) -> AsyncIterator[Start | bytes
                     sent += len(fresh)
                     yield fresh
             elif b"end" in fields:
-                status = await run_in_threadpool(services.ledger.status, job_id)
-                raise_unless_done(status)
+                if fields[b"end"] != b"done":  # only a good end says all there is to say
+                    raise_unless_done(await run_in_threadpool(services.ledger.status, job_id))
                 return
+
+
+def _start(fields: dict[bytes, Any]) -> Start:
+    return Start(
+        sample_rate=int(fields[b"rate"]),
+        engine=fields[b"engine"].decode(),
+        preview=fields[b"preview"] == b"1",
+        upload_s=float(fields[b"upload_s"]),
+        queue_s=float(fields[b"queue_s"]),
+        ttfa_s=float(fields[b"ttfa_s"]),
+    )
 
 
 async def _read(services: Services, stream: str, last: str) -> list[tuple[str, dict[bytes, Any]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import secrets
 from dataclasses import dataclass
 from typing import cast, get_args
@@ -81,12 +82,16 @@ async def check_prompt(services: Services, data: bytes) -> Prompt:
 
 
 async def accept(services: Services, wish: Wish) -> str:
-    """Check the wish and put it on the queue; returns the job's id.
+    """Check the wish and put it on the queue, off the event loop; returns the job's id.
 
     Raises:
         Problem: TEXT_*, MODE_*, SPEED_OUT_OF_RANGE, PROMPT_*, VOICE_UNKNOWN, QUEUE_FULL,
             QUEUE_UNAVAILABLE or STORE_UNAVAILABLE; then nothing was queued.
     """
+    return await run_in_threadpool(_accept, services, wish)
+
+
+def _accept(services: Services, wish: Wish) -> str:
     words = text.check(wish.text, services.config.limits.text_chars)
     if wish.mode is not None and wish.mode not in get_args(Mode):
         raise Problem(MODE_UNKNOWN, mode=wish.mode[:40])
@@ -99,15 +104,15 @@ async def accept(services: Services, wish: Wish) -> str:
     text.refuse_control_tokens(prompt_text)
 
     if wish.upload:
-        sent = await run_in_threadpool(services.uploads.finished, wish.user, wish.upload)
+        sent = services.uploads.finished(wish.user, wish.upload)
         if sent is None:
             raise Problem(UPLOAD_UNKNOWN)
         prompt_id = sent.prompt
     elif wish.prompt_audio is not None:
-        prompt = await check_prompt(services, wish.prompt_audio)
-        prompt_id = await run_in_threadpool(services.library.keep_prompt, prompt)
+        prompt = read_prompt(wish.prompt_audio, services.config.limits.body_bytes)
+        prompt_id = services.library.keep_prompt(prompt)
     elif wish.voice:
-        voice = await run_in_threadpool(services.library.get, wish.voice)
+        voice = services.library.get(wish.voice)
         prompt_id, prompt_text = voice.prompt, prompt_text or voice.prompt_text
     else:
         raise Problem(PROMPT_MISSING)
@@ -131,18 +136,16 @@ async def accept(services: Services, wish: Wish) -> str:
         upload_s=wish.upload_s,
         upload_bytes=wish.upload_bytes,
     )
-    await run_in_threadpool(_submit, services, job)
-    return job.id
-
-
-def _submit(services: Services, job: Job) -> None:
     modes = services.fleet.modes()
-    if modes is not None and job.mode not in modes:
+    if modes is not None and mode not in modes:
         others = ", ".join(sorted(modes))
-        raise Problem(MODE_UNAVAILABLE, mode=job.mode, others=others, retry_after_s=30)
+        raise Problem(MODE_UNAVAILABLE, mode=mode, others=others, retry_after_s=30)
     services.ledger.submit(job)
     try:
         services.broker.publish(job)
     except Problem:
-        services.ledger.forget(job.id)
+        # It could not be taken back either? Then it is published later, or expires.
+        with contextlib.suppress(Problem):
+            services.ledger.forget(job.id, job.user)
         raise
+    return job.id

@@ -14,9 +14,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
 from cosyhost import audio, labels
-from cosyhost.errors import OUTPUT_GONE, Problem
+from cosyhost.errors import JOB_UNKNOWN, OUTPUT_GONE, Problem
 from cosyhost.jobs import ENDED, Status, output_key
-from cosyhost.web import intake
+from cosyhost.web import blob, intake
 from cosyhost.web.follow import raise_unless_done
 from cosyhost.web.metrics import phases
 from cosyhost.web.services import Injected, Services
@@ -113,18 +113,31 @@ async def get_events(services: Injected, job_id: str) -> StreamingResponse:
             quiet_s += _LOOK_S
             document = await get_job(services, job_id)
 
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    headers = {"X-Accel-Buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 
-@router.delete("/{job_id}")
-async def cancel_job(services: Injected, job_id: str) -> dict[str, Any]:
-    """Cancel: a waiting job is not begun, a running one stops at its next chunk."""
+@router.delete("/{job_id}", response_model=None)
+async def cancel_job(
+    services: Injected, user: User, job_id: str, forget: bool = False
+) -> dict[str, Any] | Response:
+    """Cancel: a waiting job is not begun, a running one stops at its next chunk.
 
-    def cancel() -> dict[str, Any]:
-        services.ledger.status(job_id)
+    With `forget` the job, its place in its user's history and its output are removed as well.
+    """
+
+    def cancel() -> dict[str, Any] | Response:
+        owner = services.ledger.status(job_id).user
+        if owner and owner != user:
+            raise Problem(JOB_UNKNOWN, job=job_id[:64])
         services.ledger.cancel(job_id)
-        return shown(services, services.ledger.status(job_id))
+        if not forget:
+            return shown(services, services.ledger.status(job_id))
+        # In this order: an output that is written after the cancellation its worker removes, and
+        # while the job is known it can be forgotten again.
+        services.store.delete(output_key(job_id))
+        services.ledger.forget(job_id, owner)
+        return Response(status_code=204)
 
     return await run_in_threadpool(cancel)
 
@@ -156,4 +169,4 @@ async def get_audio(
         "Cache-Control": "private, max-age=3600",
         "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
     }
-    return Response(data, media_type=audio.MEDIA_TYPES[response_format], headers=headers)
+    return blob.respond(request, data, audio.MEDIA_TYPES[response_format], headers)

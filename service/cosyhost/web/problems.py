@@ -54,7 +54,7 @@ def internal(error: Exception) -> Problem:
 def _from_validation(error: RequestValidationError) -> Problem:
     """Pydantic's first complaint, as the kind that belongs to its field if there is one."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+    field = ".".join(str(part) for part in first["loc"] if part not in ("body", "query")) or "body"
     given = str(first.get("input"))[:40]
     if field == "mode":
         return Problem(MODE_UNKNOWN, mode=given)

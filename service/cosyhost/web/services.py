@@ -65,7 +65,8 @@ def open_services(config: Config, password: str | None) -> Services:
     )
 
 
-def _services(request: Request) -> Services:
+# Not `def`: that would cost each request a thread.
+async def _services(request: Request) -> Services:
     return cast(Services, request.app.state.services)
 
 

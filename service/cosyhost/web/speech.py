@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -15,7 +16,8 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from cosyhost import audio, labels
-from cosyhost.jobs import ENDED, Mode, Status
+from cosyhost.errors import Problem
+from cosyhost.jobs import Mode
 from cosyhost.web import intake
 from cosyhost.web.follow import Start, follow
 from cosyhost.web.metrics import phases
@@ -25,6 +27,9 @@ router = APIRouter(tags=["speech"])
 
 # What nginx logs when a client leaves; nobody reads this answer.
 _CLIENT_LEFT = 499
+
+# Jobs whose listener is gone, while the ledger is told.
+_closing: set[asyncio.Task[None]] = set()
 
 Format = Literal["wav", "flac", "mp3", "opus", "pcm"]
 
@@ -84,20 +89,20 @@ async def respond(
     begun = await _begin(request, services, job_id, cancel)
     if begun is None:
         return Response(status_code=_CLIENT_LEFT)
-    start, sounds, status = begun
-    comment = labels.output_comment(status.engine, status.preview, job_id)
+    start, sounds = begun
+    comment = labels.output_comment(start.engine, start.preview, job_id)
     if response_format in ("wav", "pcm"):
         head = audio.wav_header(start.sample_rate, comment) if response_format == "wav" else b""
         return StreamingResponse(
             _with_head(head, sounds),
             media_type=audio.MEDIA_TYPES[response_format],
-            headers=_headers(status) | {"X-CosyHost-Sample-Rate": str(start.sample_rate)},
+            headers=_headers(job_id, start) | {"X-CosyHost-Sample-Rate": str(start.sample_rate)},
         )
     pcm = b"".join([chunk async for chunk in sounds])
     data = await run_in_threadpool(audio.encode, pcm, start.sample_rate, response_format, comment)
     status = await run_in_threadpool(services.ledger.status, job_id)
-    media_type = audio.MEDIA_TYPES[response_format]
-    return Response(data, media_type=media_type, headers=_headers(status))
+    headers = _headers(job_id, start, phases(status))
+    return Response(data, media_type=audio.MEDIA_TYPES[response_format], headers=headers)
 
 
 async def respond_events(request: Request, services: Services, job_id: str) -> Response:
@@ -105,7 +110,7 @@ async def respond_events(request: Request, services: Services, job_id: str) -> R
     begun = await _begin(request, services, job_id, cancel=True)
     if begun is None:
         return Response(status_code=_CLIENT_LEFT)
-    _, sounds, status = begun
+    start, sounds = begun
 
     async def events() -> AsyncIterator[str]:
         async with aclosing(sounds):
@@ -114,7 +119,7 @@ async def respond_events(request: Request, services: Services, job_id: str) -> R
                 yield _event({"type": "speech.audio.delta", "audio": audio_base64})
         yield _event({"type": "speech.audio.done"})
 
-    headers = _headers(status) | {"X-Accel-Buffering": "no"}
+    headers = _headers(job_id, start) | {"X-Accel-Buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
 
@@ -124,7 +129,7 @@ def _event(document: dict[str, str]) -> str:
 
 async def _begin(
     request: Request, services: Services, job_id: str, cancel: bool
-) -> tuple[Start, AsyncGenerator[bytes, None], Status] | None:
+) -> tuple[Start, AsyncGenerator[bytes, None]] | None:
     """Wait for the first sound; None when the client leaves before it."""
     parts = follow(services, job_id)
     first_sound = asyncio.ensure_future(_first_sound(parts))
@@ -137,8 +142,7 @@ async def _begin(
             await run_in_threadpool(services.ledger.cancel, job_id)
         return None
     start, first = first_sound.result()
-    status = await run_in_threadpool(services.ledger.status, job_id)
-    return start, _to_the_end(services, job_id, parts, first, cancel), status
+    return start, _to_the_end(services, job_id, parts, first, cancel)
 
 
 async def _first_sound(parts: AsyncIterator[Start | bytes]) -> tuple[Start, bytes]:
@@ -164,12 +168,19 @@ async def _to_the_end(
         async for part in parts:
             yield cast(bytes, part)
     finally:
-        status = await run_in_threadpool(services.ledger.status, job_id)
-        if cancel and status.state not in ENDED:
-            await run_in_threadpool(services.ledger.cancel, job_id)
-            status = await run_in_threadpool(services.ledger.status, job_id)
         if cancel:
-            services.metrics.job_ended(status)
+            # A task of its own: where the client left, this one is cancelled and may not wait, and
+            # where it did not, it need not wait.
+            task = asyncio.create_task(run_in_threadpool(_close, services, job_id))
+            _closing.add(task)
+            task.add_done_callback(_closing.discard)
+
+
+def _close(services: Services, job_id: str) -> None:
+    """Cancel the job unless it has ended, and count it."""
+    with contextlib.suppress(Problem):  # the queue is away, or its user forgot the job
+        services.ledger.cancel(job_id)
+        services.metrics.job_ended(services.ledger.status(job_id))
 
 
 async def _with_head(head: bytes, sounds: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
@@ -180,13 +191,14 @@ async def _with_head(head: bytes, sounds: AsyncGenerator[bytes, None]) -> AsyncI
             yield chunk
 
 
-def _headers(status: Status) -> dict[str, str]:
-    """Who spoke, and where the seconds went so far (Server-Timing is in milliseconds)."""
+def _headers(job_id: str, start: Start, timings: dict[str, float] | None = None) -> dict[str, str]:
+    """Who speaks, and where the seconds went so far (Server-Timing is in milliseconds)."""
+    if timings is None:
+        timings = {"upload": start.upload_s, "queue": start.queue_s, "ttfa": start.ttfa_s}
     return {
-        "X-CosyHost-Job": status.id,
-        "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
+        "X-CosyHost-Job": job_id,
+        "X-CosyHost-Engine": f"{start.engine}; preview" if start.preview else start.engine,
         "Server-Timing": ", ".join(
-            f"{name};dur={seconds * 1000:.1f}" for name, seconds in phases(status).items()
+            f"{name};dur={seconds * 1000:.1f}" for name, seconds in timings.items()
         ),
-        "Cache-Control": "no-store",
     }

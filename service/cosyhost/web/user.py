@@ -47,7 +47,7 @@ class UserCookie:
         await self._app(scope, receive, give)
 
 
-def _user(request: Request) -> str:
+async def _user(request: Request) -> str:
     return str(request.state.user)
 
 

@@ -98,7 +98,7 @@ async def rename_voice(services: Injected, name: str, body: Renaming) -> dict[st
 async def get_voice_audio(services: Injected, name: str) -> Response:
     """The prompt audio of a voice, to listen to."""
     data = await run_in_threadpool(services.library.listen, name)
-    return Response(data, media_type="audio/wav", headers={"Cache-Control": "no-store"})
+    return Response(data, media_type="audio/wav")
 
 
 @router.delete("/{name}")

@@ -21,6 +21,7 @@ from cosyhost.errors import (
     ENGINE_LOST,
     ENGINE_OUT_OF_MEMORY,
     JOB_TIMEOUT,
+    JOB_UNKNOWN,
     PROMPT_MISSING,
     Problem,
 )
@@ -103,13 +104,13 @@ class Child:
             self._slot.job_until = 0.0
 
     def _run(self, job_id: str, soft_s: float) -> None:
-        claimed = self._ledger.claim(job_id, self._name)
+        claimed = self._claim(job_id)
         if isinstance(claimed, str) and claimed.startswith("running:"):
             # A message for a leased job: its child died (then the job is ours), or it is delivered
             # twice (then it is not).
             owner = claimed.removeprefix("running:")
             if is_dead_here(owner) and self._ledger.release(job_id, owner):
-                claimed = self._ledger.claim(job_id, self._name)
+                claimed = self._claim(job_id)
         if isinstance(claimed, str):
             log.info("job %s not run: it is %s", job_id, claimed.partition(":")[0])
             return
@@ -152,12 +153,19 @@ class Child:
             with self._turn.alone():
                 self._speak(job, attempt)
 
+    def _claim(self, job_id: str) -> tuple[Job, int] | str:
+        engine = self._engine
+        return self._ledger.claim(
+            job_id, self._name, engine=engine.name, preview=int(engine.preview)
+        )
+
     def _speak(self, job: Job, attempt: int) -> None:
         engine, began = self._engine, time.monotonic()
-        stream = AudioWriter(self._redis, job.id, attempt)
-        stream.start(engine.sample_rate, engine.name, engine.preview)
         spoken = bytearray()
-        with self._prompt_file(job.prompt) as prompt_audio:
+        with (
+            AudioWriter(self._redis, job.id, attempt, engine.sample_rate) as stream,
+            self._prompt_file(job.prompt) as prompt_audio,
+        ):
             speech = engines.Speech(
                 mode=job.mode,
                 text=job.text,
@@ -182,12 +190,26 @@ class Child:
         self._store.put(output_key(job.id), output)
         ended = time.monotonic()
         audio_s = len(spoken) / 2 / engine.sample_rate
-        self._ledger.finish(job.id, self._name, "done", audio_s=audio_s, encode_s=ended - encoding)
+        encode_s = ended - encoding
+        if not self._ledger.finish(job.id, self._name, "done", audio_s=audio_s, encode_s=encode_s):
+            self._drop_if_unwanted(job.id)
         self._ledger.note_duration(ended - began)
+
+    def _drop_if_unwanted(self, job_id: str) -> None:
+        """Remove an output whose job was cancelled or forgotten while it was written."""
+        try:
+            unwanted = self._ledger.status(job_id).state == "cancelled"
+        except Problem as problem:
+            unwanted = problem.kind is JOB_UNKNOWN
+        if unwanted:
+            self._store.delete(output_key(job_id))
 
     @contextlib.contextmanager
     def _prompt_file(self, sha256: str) -> Iterator[Path]:
         """The prompt as a file, which is all that upstream can read."""
+        if (kept := self._store.file(prompt_key(sha256))) is not None:
+            yield kept
+            return
         data = self._store.get(prompt_key(sha256))
         if data is None:
             raise Problem(PROMPT_MISSING)

@@ -179,13 +179,31 @@ def test_a_name_that_cannot_be_used_is_refused(service: httpx.Client, name: str)
     assert refusal(response)["code"] in {"voice_name_invalid", "request_invalid"}
 
 
-def test_a_client_that_leaves_frees_the_worker(service: httpx.Client) -> None:
-    with service.stream("POST", "/v1/audio/speech", json=wish(input=LONG, speed=0.5)) as response:
+def child_of(client: redis.Redis, job: str) -> int:
+    """The process that speaks the job."""
+    owner = client.hget(f"job:{job}", "owner")
+    assert isinstance(owner, bytes)
+    return int(owner.decode().split("/")[2])
+
+
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+def test_a_client_that_leaves_frees_the_worker(
+    service: httpx.Client, client: redis.Redis, stream_format: str
+) -> None:
+    body = wish(input=LONG, response_format="pcm", stream_format=stream_format)
+    with service.stream("POST", "/v1/audio/speech", json=body) as response:
         job = response.headers["x-cosyhost-job"]
+        child = child_of(client, job)
+        os.kill(child, signal.SIGSTOP)  # or the job might be done before the client has left
         next(response.iter_raw())
-    eventually(
-        lambda: service.get(f"/v1/jobs/{job}").json()["state"] in {"cancelled", "done"}, "the end"
-    )
+    try:
+        eventually(lambda: client.hget(f"job:{job}", "state") == b"cancelled", "the cancellation")
+    finally:
+        os.kill(child, signal.SIGCONT)
+    eventually(lambda: service.get("/v1/jobs/" + job).json()["state"] == "cancelled", "the end")
+    after = service.post("/v1/audio/speech", json=wish())
+    assert after.status_code == 200
+    assert service.get(f"/v1/jobs/{job}").json()["audio_s"] is None
 
 
 def test_a_cancelled_job_gives_no_audio(service: httpx.Client, client: redis.Redis) -> None:
@@ -254,9 +272,7 @@ def test_a_killed_child_loses_no_job_and_nobody_hears_it_twice(
     heard = bytearray()
     with service.stream("POST", "/v1/audio/speech", json=body) as response:
         job = response.headers["x-cosyhost-job"]
-        owner = client.hget(f"job:{job}", "owner")
-        assert isinstance(owner, bytes)
-        os.kill(int(owner.decode().split("/")[2]), signal.SIGKILL)
+        os.kill(child_of(client, job), signal.SIGKILL)
         for chunk in response.iter_raw():
             heard += chunk
     status = service.get(f"/v1/jobs/{job}").json()

@@ -1,0 +1,296 @@
+"""The rendered site in a real nginx, before a small service that answers as it is asked to."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import re
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.roles.conftest import ROOT, ansible, load
+
+LIMIT = 1 << 20
+PATIENCE_S = 2
+PARTS = ROOT / "build/nginx"
+TEXT = b"{" + b" " * 5000 + b"}"
+SOUND = b"RIFF" + bytes(9996)
+
+
+class Service(BaseHTTPRequestHandler):
+    """Answers `/status/503` with 503, `/slow` late, sound at the addresses of sound."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        length = int(self.headers.get("Content-Length", 0))
+        self.rfile.read(length)
+        path = self.path.partition("?")[0]
+        if path.endswith("/slow"):
+            time.sleep(3)
+        status = int(path.rpartition("/")[2]) if "/status/" in path else 200
+        sound = path.startswith(("/v1/audio/speech", "/v1/jobs/"))
+        data = SOUND if sound else TEXT
+        kind = "audio/wav" if sound else "application/json"
+        headers = {"ETag": '"x"', "Accept-Ranges": "bytes", "X-Got": str(length)}
+        if asked := self.headers.get("Range"):
+            first, last = map(int, asked.removeprefix("bytes=").split("-"))
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            status, data = 206, data[first : last + 1]
+        self.send_response(status)
+        for name, value in {**headers, "Content-Type": kind}.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PATCH = do_DELETE = answer
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+def nginx() -> Path:
+    """The machine's nginx, or the suite's package unpacked: installing it would start it."""
+    if found := shutil.which("nginx"):
+        return Path(found)
+    program = PARTS / "usr/sbin/nginx"
+    if not program.exists():
+        PARTS.mkdir(parents=True, exist_ok=True)
+        fetch = ["apt-get", "download", "nginx"]
+        if subprocess.run(fetch, cwd=PARTS, capture_output=True, check=False).returncode:
+            subprocess.run(["apt-get", "update", "-qq"], check=True)
+            subprocess.run(fetch, cwd=PARTS, capture_output=True, check=True)
+        for package in PARTS.glob("*.deb"):
+            subprocess.run(["dpkg", "-x", package, PARTS], check=True)
+    return program
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Door:
+    """A running nginx."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def ask(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """One request on a connection of its own; `_` in a header's name is written `-`."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+
+@contextmanager
+def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
+    """The tier's site, on a free port before a service of its own."""
+    port, upstream = free_port(), ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    threading.Thread(target=upstream.serve_forever, daemon=True).start()
+    said = {
+        "render_templates": [str(ROOT / "roles/edge/templates/site.conf.j2")],
+        "render_to": str(folder),
+        "redis_hosts": ["one"],
+        "edge_listen": [f"127.0.0.1:{port}"],
+        "edge_upstream": f"127.0.0.1:{upstream.server_port}",
+        "edge_body_limit_bytes": LIMIT,
+        "edge_slow_upload_patience_s": PATIENCE_S,
+        "edge_upstream_timeout_s": 1,
+        "edge_api_requests_per_second": 1000,
+        "edge_brotli": False,
+        **values,
+    }
+    inventory = folder / "inventory"
+    left_out = shutil.ignore_patterns("secrets")
+    shutil.copytree(ROOT / "inventories" / tier, inventory, ignore=left_out)
+    told = ("-i", inventory, "-e", json.dumps(said), "tests/roles/render.yml")
+    run = ansible("ansible-playbook", *told)
+    assert run.returncode == 0, run.stdout + run.stderr
+    (site,) = folder.glob("*.site.conf")
+    text = site.read_text("utf-8").replace("/var/log/nginx", str(folder))
+    text = text.replace("/etc/nginx/cosyhost-error.html", str(ROOT / "files/edge/error.html"))
+    site.write_text(text, "utf-8")
+    scratch = "".join(
+        f"{name}_temp_path {folder}/{name};"
+        for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    main = folder / "nginx.conf"
+    main.write_text(
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        f"http {{ {scratch} include {site}; }}\n"
+    )
+    folder.chmod(0o755)
+    server = subprocess.Popen([nginx(), "-p", folder, "-e", folder / "error.log", "-c", main])
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, (folder / "error.log").read_text()
+            time.sleep(0.05)
+        yield Door(port)
+    finally:
+        server.terminate()
+        server.wait(20)
+        upstream.shutdown()
+        upstream.server_close()
+
+
+Open = Callable[..., Door]
+
+
+@pytest.fixture(scope="module")
+def open_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
+    """A function that starts a tier's door; all close with the module."""
+    with ExitStack() as doors:
+
+        def begin(tier: str, **values: Any) -> Door:
+            return doors.enter_context(door(tier, tmp_path_factory.mktemp(tier), **values))
+
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def lan(open_door: Open) -> Door:
+    """The door of a LAN."""
+    return open_door("lan")
+
+
+@pytest.fixture(scope="module")
+def deserted(open_door: Open) -> Door:
+    """A door before a service that isn't there."""
+    return open_door("lan", edge_upstream=f"127.0.0.1:{free_port()}")
+
+
+BROKEN: dict[str, tuple[str, dict[str, Any]]] = {
+    "405": ("/anything", {"method": "TRACE"}),
+    "413": ("/anything", {"method": "POST", "body": bytes(LIMIT + 1)}),
+    "414": ("/anything?" + "x" * 40_000, {}),
+    "431": ("/anything", {"X_Large": "x" * 40_000}),
+    "504": ("/slow", {}),
+}
+
+
+def is_problem(status: str, answer: http.client.HTTPResponse, body: bytes) -> None:
+    """A problem document in both languages, as the service writes them."""
+    assert answer.status == int(status)
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    document = json.loads(body)
+    assert document["status"] == int(status)
+    error = load(ROOT / "roles/edge/vars/main.yml")["__edge_errors"][status]
+    assert document["code"] == document["error"]["code"] == error["code"]
+    assert document["hint"] == error["hint"]
+    assert re.search("[\u4e00-\u9fff]", document["detail_zh"] + document["hint_zh"])
+    assert answer.headers["Retry-After"] == (str(error["retry"]) if "retry" in error else None)
+
+
+def is_page(status: str, answer: http.client.HTTPResponse, body: bytes) -> None:
+    """A page a person can read, in both languages."""
+    assert answer.status == int(status)
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    error = load(ROOT / "roles/edge/vars/main.yml")["__edge_errors"][status]
+    for words in (error["code"], error["hint"], error["hint_zh"], f"· {status} ·"):
+        assert words in body.decode(), words
+
+
+@pytest.mark.parametrize("status", BROKEN)
+def test_programs_get_a_problem_document(lan: Door, status: str) -> None:
+    path, request = BROKEN[status]
+    is_problem(status, *lan.ask("/v1" + path, **request))
+
+
+@pytest.mark.parametrize("status", BROKEN)
+def test_people_get_a_page(lan: Door, status: str) -> None:
+    path, request = BROKEN[status]
+    is_page(status, *lan.ask(path, **request))
+
+
+def test_a_service_that_is_away_is_said_to_both(deserted: Door) -> None:
+    is_problem("502", *deserted.ask("/v1/models"))
+    is_page("502", *deserted.ask("/"))
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/gradio_api/upload", "/status/404"])
+def test_an_address_that_is_not_there_is_a_page(lan: Door, path: str) -> None:
+    is_page("404", *lan.ask(path))
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/jobs/1", "/v1/audio/voices", "/readyz"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_request_reaches_the_service_as_it_was(lan: Door, path: str, method: str) -> None:
+    answer, _ = lan.ask(path, method, b"12345")
+    assert (answer.status, answer.headers["X-Got"]) == (200, "5")
+
+
+@pytest.mark.parametrize("path", ["/v1/status/404", "/v1/status/503", "/v1/jobs/status/429"])
+def test_what_the_service_says_to_programs_is_left_to_it(lan: Door, path: str) -> None:
+    answer, body = lan.ask(path)
+    assert answer.status == int(path[-3:])
+    assert body in (TEXT, SOUND)
+
+
+def test_strangers_and_crowds_are_told_so(open_door: Open) -> None:
+    closed = open_door("lan", edge_allow=["192.0.2.0/24"], edge_api_requests_per_second=1)
+    is_problem("403", *closed.ask("/v1/models"))
+    is_page("403", *closed.ask("/"))
+    narrow = open_door("lan", edge_api_requests_per_second=1)
+    answers = [narrow.ask("/v1/models") for _ in range(12)]
+    late = [(answer, body) for answer, body in answers if answer.status == 429]
+    assert late
+    is_problem("429", *late[0])
+
+
+@pytest.mark.parametrize(("tier", "packed"), [("local", True), ("lan", False), ("demo", True)])
+def test_sound_is_compressed_where_the_tier_says(
+    open_door: Open, tier: str, packed: bool, request: pytest.FixtureRequest
+) -> None:
+    here = open_door(tier)
+    text, body = here.ask("/v1/models", Accept_Encoding="gzip")
+    assert text.headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(body) == TEXT
+    speech, _ = here.ask("/v1/audio/speech", "POST", b"{}", Accept_Encoding="gzip")
+    assert (speech.headers["Content-Encoding"] == "gzip") == packed
+    kept, body = here.ask("/v1/jobs/1/audio", Accept_Encoding="gzip", Range="bytes=4-9")
+    assert (kept.status, body) == (206, SOUND[4:10])
+    assert kept.headers["ETag"] == '"x"'
+    assert kept.headers["Content-Encoding"] is None
+
+
+def test_an_upload_may_be_slow_but_not_stand_still(lan: Door) -> None:
+    def send(pause_s: float) -> bytes:
+        with socket.create_connection(("127.0.0.1", lan.port), timeout=30) as line:
+            line.sendall(
+                b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                b"Content-Length: 5\r\n\r\n"
+            )
+            for _ in range(5):
+                time.sleep(pause_s)
+                try:
+                    line.sendall(b"x")
+                except OSError:
+                    return b""
+            return line.recv(1000)
+
+    assert send(PATIENCE_S / 4).startswith(b"HTTP/1.1 200")
+    assert not send(PATIENCE_S * 2).startswith(b"HTTP/1.1 200")
