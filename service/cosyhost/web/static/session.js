@@ -7,7 +7,7 @@ import * as memory from './memory.js';
 import { Upload } from './uploader.js';
 
 const TRIM_WAIT_MS = 800;
-const PATIENCE_S = 6; // longer than this for the lossless one, and the small one is chosen
+const PATIENCE_S = 4; // longer than this for the lossless one, and the small one is chosen
 // Speech at 24 kHz mono, bytes a second: FLAC as measured, and the least it ever takes.
 const FLAC_BYTES_S = 27600;
 const FLAC_LEAST_BYTES_S = 10000;
@@ -49,6 +49,12 @@ export class Session {
     this.switched = false; // and that while sending
     this.refusedAsIs = false;
     this.pinned = false;
+  }
+
+  /** A hand is on its way: have at hand what will compress what it chooses. */
+  warm() {
+    import('./flac.js').then(({ loadLibFlac }) => loadLibFlac(this.options.vendor)).catch(() => {});
+    import('./opus.js').catch(() => {});
   }
 
   /** @param {Blob} file with a `name` when it has one */
@@ -95,7 +101,10 @@ export class Session {
       : encoded.format !== 'opus' || (mode === 'auto' && this.thin_bps));
     // What is under way already is not begun again.
     if (this.sound && (this.state === 'preparing' || !fits)) this.#prepare(this.#next(false));
-    else this.#say();
+    else {
+      this.#keep(); // a reload must not undo the choice
+      this.#say();
+    }
   }
 
   /** Someone waits for this very hash: the format stays as it is. */
@@ -164,9 +173,13 @@ export class Session {
       if (turn === this.turn) this.#fail(error);
       return;
     }
-    const { key, name, mode, originalBytes, encoded } = this;
-    memory.keep({ key, name, mode, originalBytes, encoded });
+    this.#keep();
     this.#send(turn);
+  }
+
+  #keep() {
+    const { key, name, mode, originalBytes, encoded } = this;
+    if (encoded) memory.keep({ key, name, mode, originalBytes, encoded });
   }
 
   /** What is sent: never more bytes than the file itself has, where it can be sent as it is. */
