@@ -1,7 +1,8 @@
 /** One job on the page: followed through broken connections, sleep and restarts, and shown. */
 
-import { Refused, ask, audioUrl, el, fileName, keepJob, tenth } from './job.js';
-import { isChinese, say } from './job_words.js';
+import { audioUrl, fileName, keepJob } from './job.js';
+import { say } from './job_words.js';
+import { Refused, ask, el, isChinese, problemWords, tenth } from './kit.js';
 import { Player } from './player.js';
 
 export { unlock } from './player.js';
@@ -400,11 +401,9 @@ export class JobView {
     const { problem } = this.job;
     this.problem.hidden = !problem;
     if (!problem) return;
-    const zh = isChinese(this.options.lang);
-    const said = [zh && problem.detail_zh, zh && problem.hint_zh];
+    const [wrong, next] = problemWords(problem, this.options.lang);
     this.problem.replaceChildren(
-      el('p', {}, said[0] || problem.detail), el('p', {}, said[1] || problem.hint || ''),
-      el('p.cosy-small', {}, tell('code', problem)),
+      el('p', {}, wrong), el('p', {}, next), el('p.cosy-small', {}, tell('code', problem)),
     );
   }
 
@@ -437,7 +436,7 @@ export class JobView {
     const first = ttfa === undefined ? '' : tell('first_sound', { ttfa: tenth(ttfa) });
     const bar = shown.map(({ name, s }) => {
       const part = el(`i.cosy-${name}`);
-      part.style.flexGrow = s;
+      part.style.flexGrow = 100 * s; // sums under 1 would not fill the bar
       return part;
     });
     const legend = shown.map(({ name, s }) => el(

@@ -1,7 +1,7 @@
 /** Sound from its first chunk on: PCM as it arrives is played without gaps, drawn, and sought in. */
 
-import { el, icon } from './job.js';
 import { say } from './job_words.js';
+import { el, icon } from './kit.js';
 
 const FIRST_LEAD_S = 0.1;
 const MAX_LEAD_S = 4;
