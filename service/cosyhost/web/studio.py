@@ -51,7 +51,8 @@ def build(services: Services, assets: str) -> gr.Blocks:
         )
 
     limits = services.config.limits
-    with gr.Blocks(title="CosyHost", analytics_enabled=False) as blocks:
+    blocks: gr.Blocks = gr.Blocks(title="CosyHost", analytics_enabled=False)
+    with blocks:
         place("head", preview=engines.create(services.config.engine.kind).preview)
         with gr.Row():
             with gr.Column(scale=6):

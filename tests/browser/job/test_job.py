@@ -462,6 +462,36 @@ def test_the_history_knows_when_a_job_ends(server: Server, visit: Visit) -> None
     expect(history).to_contain_text("1.5 s")
 
 
+def test_a_history_entry_is_deleted_when_confirmed(server: Server, visit: Visit) -> None:
+    for n, title in enumerate(["First", "Second", "Third"]):
+        finished(server).tell(title=title)
+        server.jobs[f"{n:016x}"] = server.jobs.pop("0123456789abcdef")
+        server.jobs[f"{n:016x}"].tell(id=f"{n:016x}", created_at=1.7e9 - n)
+    server.add("f" * 16, title="Waits", created_at=1.7e9 + 1)
+    person = visit()
+    page = person.page
+    rows = page.locator(".cosy-history li")
+    expect(rows).to_have_count(4)
+    expect(rows.first.locator(".cosy-confirm")).to_have_count(0)  # Cancel is for these
+    rows.nth(2).get_by_role("button", name="Play").click()
+    person.sees("Done: 6.0 s")
+    delete = page.get_by_role("button", name="Delete “Second” and its sound")
+    delete.click()
+    expect(rows).to_have_count(4)
+    server.deaf = True
+    delete.click()
+    expect(page.locator(".cosy-history")).to_contain_text("could not be deleted")
+    server.deaf = False
+    delete.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(3)
+    expect(person.view).to_be_hidden()  # it was the one shown
+    assert page.evaluate("document.activeElement.ariaLabel") == "Play “Third”"
+    assert set(server.jobs) == {"0" * 16, "0" * 15 + "2", "f" * 16}
+    assert server.asked("DELETE", f"/v1/jobs/{1:016x}?forget=true") == 2
+
+
 def test_an_empty_history_says_what_it_is_for(visit: Visit) -> None:
     person = visit("zh")
     expect(person.page.locator(".cosy-history")).to_contain_text("还没有")

@@ -10,36 +10,36 @@ const WAITED_S = 0.05; // less than this is no waiting
 
 const MARKUP = `
   <form class="cf" novalidate>
-    <fieldset class="cf-card" id="mode"><legend data-say="mode"></legend><div class="cf-modes"></div></fieldset>
+    <fieldset class="cf-card" id="mode"><legend data-word="mode"></legend><div class="cf-modes"></div></fieldset>
     <div class="cf-card" id="text">
-      <div class="cf-label"><label for="cf-text" data-say="text"></label><span class="cf-count cf-soft"></span></div>
+      <div class="cf-label"><label for="cf-text" data-word="text"></label><span class="cf-count cf-soft"></span></div>
       <textarea id="cf-text" rows="4" aria-describedby="cf-text-hint"></textarea>
-      <p class="cf-soft" id="cf-text-hint" data-say="text_hint"></p>
+      <p class="cf-soft" id="cf-text-hint" data-word="text_hint"></p>
       <div class="cf-examples" id="examples" role="group" data-name="examples"></div>
     </div>
-    <fieldset class="cf-card" id="how"><legend data-say="how"></legend>
-      <div id="preset"><label for="cf-preset" data-say="preset"></label><select id="cf-preset"></select></div>
-      <div id="instruction"><label for="cf-instruction" data-say="instruction"></label>
+    <fieldset class="cf-card" id="how"><legend data-word="how"></legend>
+      <div id="preset"><label for="cf-preset" data-word="preset"></label><select id="cf-preset"></select></div>
+      <div id="instruction"><label for="cf-instruction" data-word="instruction"></label>
         <input id="cf-instruction" maxlength="200"></div>
     </fieldset>
-    <fieldset class="cf-card"><legend data-say="voice"></legend>
+    <fieldset class="cf-card"><legend data-word="voice"></legend>
       <div id="voice"><select id="cf-voice" data-name="voice"></select></div>
       <p class="cf-soft cf-says" hidden></p>
       <div class="cf-recording">
         <div id="cosy-prompt"></div>
-        <div id="prompt-text"><label for="cf-prompt-text" data-say="prompt_text"></label>
+        <div id="prompt-text"><label for="cf-prompt-text" data-word="prompt_text"></label>
           <textarea id="cf-prompt-text" rows="2" aria-describedby="cf-prompt-hint"></textarea>
-          <p class="cf-soft" id="cf-prompt-hint" data-say="prompt_text_hint"></p></div>
-        <details class="cf-keep" id="keep"><summary data-say="keep"></summary>
-          <label for="cf-name" data-say="name"></label>
+          <p class="cf-soft" id="cf-prompt-hint" data-word="prompt_text_hint"></p></div>
+        <details class="cf-keep" id="keep"><summary data-word="keep"></summary>
+          <label for="cf-name" data-word="name"></label>
           <div id="save-name"><input id="cf-name" maxlength="64" autocomplete="off"></div>
-          <label class="cf-tick" id="consent"><input type="checkbox"><span data-say="consent"></span></label>
-          <button type="button" id="save" data-say="save"></button>
+          <label class="cf-tick" id="consent"><input type="checkbox"><span data-word="consent"></span></label>
+          <button type="button" id="save" data-word="save"></button>
           <p role="status" class="cf-told"></p>
         </details>
       </div>
     </fieldset>
-    <div class="cf-card cf-line" id="speed"><label for="cf-speed" data-say="speed"></label>
+    <div class="cf-card cf-line" id="speed"><label for="cf-speed" data-word="speed"></label>
       <input id="cf-speed" type="range" step="0.05"><output for="cf-speed"></output></div>
     <div class="cf-send">
       <p id="status" role="alert" hidden></p>
@@ -110,7 +110,7 @@ class Form {
     this.lang = lang;
     const { root, options } = this;
     root.lang = isChinese(lang) ? 'zh-CN' : 'en';
-    for (const node of root.querySelectorAll('[data-say]')) node.textContent = this.say(node.dataset.say);
+    for (const node of root.querySelectorAll('[data-word]')) node.textContent = this.say(node.dataset.word);
     for (const node of root.querySelectorAll('[data-name]')) node.ariaLabel = this.say(node.dataset.name);
     this.prompt = prompt.mount(this.find('#cosy-prompt'), {
       lang, assets: options.assets, limitBytes: options.limitBytes,
@@ -144,8 +144,8 @@ class Form {
     this.find('.cf-modes').append(...modes.map((name) => {
       const title = el('b');
       const hint = el('small');
-      title.dataset.say = name;
-      hint.dataset.say = `${name}_hint`;
+      title.dataset.word = name;
+      hint.dataset.word = `${name}_hint`;
       const radio = el('input', { type: 'radio', name: 'mode', value: name, checked: name === chosen });
       return el('label', {}, radio, el('span', {}, title, hint));
     }));

@@ -46,11 +46,19 @@ function head(element, { preview }) {
   return { setLang: setLang_ };
 }
 
-/** Brings the player into sight where the page is one column. */
-function reveal() {
-  const place = document.querySelector('#cosy-job');
+let revealing = false;
+
+/** Shows a job, and once it is there brings it into sight where the page is one column. */
+function follow(id) {
+  revealing = true;
+  here.job?.follow(id);
+}
+
+function reveal(place) {
+  if (!revealing) return;
+  revealing = false;
   const { top } = place.getBoundingClientRect();
-  if (top < 0 || top > window.innerHeight - 160) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
+  if (top < 0 || top > window.innerHeight - 200) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
 }
 
 /** How each place is filled. @type {Record<string, (element: HTMLElement, options: object) => object>} */
@@ -59,22 +67,18 @@ const PARTS = {
   form: (element, options) => form.mount(element, {
     ...options,
     onpress: () => job.unlock(), // while the press still counts as one, so that sound may start
-    onjob: (id) => {
-      here.job?.follow(id);
-      reveal();
-    },
+    onjob: follow,
   }),
   job(element, options) {
-    const mounted = job.mount(element, { ...options, onretry: () => here.form?.press() });
+    const mounted = job.mount(element, {
+      ...options, onretry: () => here.form?.press(), onstate: () => reveal(element),
+    });
     mounted.restore();
     return mounted;
   },
   history: (element, options) => history.mount(element, {
     ...options,
-    onpick: (id) => {
-      here.job?.follow(id);
-      reveal();
-    },
+    onpick: follow,
     onforget: (id) => here.job?.drop(id),
   }),
   library: (element, options) => library.mount(element, {
