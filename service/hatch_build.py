@@ -14,15 +14,13 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-@dataclass(frozen=True)
-class Borrowed:
+class Borrowed(NamedTuple):  # a dataclass wants its module registered; hatchling's hook is not
     """A package of npm's registry, pinned by version and integrity hash."""
 
     name: str
