@@ -134,6 +134,7 @@ export class JobView {
     this.restored = restored;
     this.heard = this.heardSound = Date.now();
     this.brokeAt = 0;
+    this.owedSince = 0;
     this.listening = null;
     this.final = new Promise((resolve) => { this.settle = resolve; });
     if (play) this.player.sound.play();
@@ -212,7 +213,11 @@ export class JobView {
       this.settle();
     }
     const soon = job.state === 'queued' && job.position !== null && job.position <= 1;
-    if (soon || job.state === 'running' || job.state === 'done') this.#listen(this.stop.signal);
+    // The sound of an earlier visit is fetched when it is to be heard: a thin line is not loaded
+    // with what nobody asked for.
+    const earlier = job.state === 'done' && was === null && this.restored;
+    if (earlier) this.player.rest(() => this.#listen(this.stop.signal));
+    else if (soon || job.state === 'running' || job.state === 'done') this.#listen(this.stop.signal);
     this.#render();
     this.options.onstate?.(job);
     if (job.state !== was) window.dispatchEvent(new CustomEvent('cosyhost:job', { detail: job }));
@@ -331,7 +336,10 @@ export class JobView {
     // Also what happens after a laptop's sleep: the lines are dead and nobody said so.
     if (!ended && now - this.heard > SILENT_MS) watching?.abort();
     const owed = (job.audio_s ?? job.spoken_s ?? 0) - player.sound.duration;
-    if (owed > 0.5 && now - this.heardSound > SOUND_LATE_MS) hearing?.abort();
+    // Late is counted from when there was something to send: a job may have waited long before.
+    this.owedSince = owed > 0.5 ? this.owedSince || now : 0;
+    const quiet_ms = now - Math.max(this.heardSound, this.owedSince);
+    if (owed > 0.5 && quiet_ms > SOUND_LATE_MS) hearing?.abort();
     if (!ended) this.#render();
     else if (!hearing) clearInterval(this.ticking);
   }
