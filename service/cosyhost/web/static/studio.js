@@ -58,7 +58,7 @@ function reveal(place) {
   if (!revealing) return;
   revealing = false;
   const { top } = place.getBoundingClientRect();
-  if (top < 0 || top > window.innerHeight - 200) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
+  if (top < 0 || top > window.innerHeight / 3) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
 }
 
 /** How each place is filled. @type {Record<string, (element: HTMLElement, options: object) => object>} */
