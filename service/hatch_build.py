@@ -101,11 +101,19 @@ def vendor(cache: Path, folder: Path) -> list[Path]:
 
 def bundle(cache: Path, folder: Path, entries: Iterable[str] = ENTRIES) -> list[Path]:
     """Our scripts and styles as browsers get them, in `folder`: the entries under their own names,
-    each with what it always needs, minified; what they load on first use beside them.
+    each with what it always needs, minified; what they load on first use beside them. What is
+    there already and made of the same is left.
     """
     node = shutil.which("node")
     if node is None:
         raise SystemExit("node is needed to build the wheel: apt install npm")
+    made_of = hashlib.sha256(f"{ESBUILD} {TARGET} {entries}".encode())
+    for path in (Path(__file__), *sorted((HERE / STATIC).glob("*.*"))):
+        made_of.update(path.name.encode() + path.read_bytes())
+    stamp = folder.with_suffix(".made-of")
+    if folder.is_dir() and stamp.exists() and stamp.read_text() == made_of.hexdigest():
+        return sorted(folder.iterdir())
+    stamp.unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory() as tool:
         with tarfile.open(tarball(ESBUILD, cache)) as packed:
@@ -120,6 +128,7 @@ def bundle(cache: Path, folder: Path, entries: Iterable[str] = ENTRIES) -> list[
         )
     if done.returncode:
         raise SystemExit(f"esbuild could not bundle the page's scripts:\n{done.stderr}")
+    stamp.write_text(made_of.hexdigest())
     return sorted(folder.iterdir())
 
 
