@@ -21,6 +21,7 @@ CHUNK = 65536
 SERVICE = Path(__file__).parents[2] / "service"
 STATIC = SERVICE / "cosyhost/web/static"
 _build = runpy.run_path(str(SERVICE / "hatch_build.py"))
+ENTRIES = ("prompt.js", "prompt.css", "words.en.js", "words.zh.js", "sha256.js")
 TYPES = {".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
 # The policy that the widget promises to live under.
 POLICY = (
@@ -56,7 +57,7 @@ def static_file(name: str) -> bytes | None:
     """A file as the wheel has it."""
     path = STATIC / name
     if path.parent == STATIC:
-        return bundled("prompt.js", "prompt.css", "words.en.js", "words.zh.js").get(name)
+        return bundled(*ENTRIES).get(name)
     return path.read_bytes() if path.is_file() else None
 
 
