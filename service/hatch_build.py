@@ -1,4 +1,4 @@
-"""Packs what browsers load: packages from npm, pinned by integrity hash; our own, comments off.
+"""Packs what browsers load: packages from npm, and our own, bundled and minified with esbuild.
 
 And the locks the wheel is to be installed with, so that a wheel alone is a whole release.
 
@@ -11,29 +11,37 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
-class Package(NamedTuple):
-    """One npm package: its pin, and which files of its tarball go under which name."""
+class Borrowed(NamedTuple):  # a dataclass wants its module registered; hatchling's hook is not
+    """A package of npm's registry, pinned by version and integrity hash.
+
+    `wanted` says which files of its tarball go into the wheel, and under which name.
+    """
 
     name: str
     version: str
     integrity: str
     wanted: dict[str, str]
 
+    def fits(self, data: bytes) -> bool:
+        """Whether `data` is the pinned tarball."""
+        digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
+        return f"sha512-{digest}" == self.integrity
+
 
 BORROWED = (
     # Encodes the prompt in the browser.
-    Package(
+    Borrowed(
         "libflacjs",
         "5.6.0",
         "sha512-ev9pJxcPEkUdQDBd5ywPHEtYe9mGlzLaNwj+sS32Ipi"
@@ -45,7 +53,7 @@ BORROWED = (
         },
     ),
     # Shows the API's description at /docs, and nowhere else.
-    Package(
+    Borrowed(
         "swagger-ui-dist",
         "5.35.0",
         "sha512-U06rpMtW9V3XPGOBeamTUSr0Z09jMX4IJuANpE/EZbA"
@@ -60,7 +68,19 @@ BORROWED = (
         },
     ),
 )
-PACKED = {".js", ".css"}
+# Bundles and minifies our own; the wasm build is one package for every machine. It stays here.
+ESBUILD = Borrowed(
+    "esbuild-wasm",
+    "0.28.2",
+    "sha512-GccVwhv3mmOUVQHCQm2Ox/rby8n/EqUwvZxE6Pjfikrq"
+    "/lWw9g9WX/u9EykWnpot3Ko6j426DgQdea2xWKIAQA==",
+    {},
+)
+ESBUILD_PARTS = ("bin/esbuild", "esbuild.wasm", "wasm_exec.js", "wasm_exec_node.js")
+# What the page asks for by name; what these import on first use gets files of its own beside them.
+ENTRIES = ("studio.js", "studio.css")
+# What our own is written in: nothing is rewritten for older browsers.
+TARGET = "es2022"
 STATIC = Path("cosyhost/web/static")
 # libflacjs has its own licence only; that of the C libraries in it is kept with our source.
 LIBFLAC_LICENCE = "LICENSE.libFLAC"
@@ -68,31 +88,25 @@ LOCKS, LOCKS_IN_WHEEL = ("web.txt", "worker.txt"), Path("cosyhost/requirements")
 HERE = Path(__file__).resolve().parent
 
 
-def _is_pinned(data: bytes, package: Package) -> bool:
-    digest = base64.b64encode(hashlib.sha512(data).digest()).decode()
-    return f"sha512-{digest}" == package.integrity
-
-
-def tarball(cache: Path, package: Package) -> Path:
+def tarball(package: Borrowed, cache: Path) -> Path:
     """The pinned tarball, from `cache` or through the npm client into it."""
-    wanted = f"{package.name} {package.version}"
     target = cache / f"{package.name}-{package.version}.tgz"
-    if target.exists() and _is_pinned(target.read_bytes(), package):
+    if target.exists() and package.fits(target.read_bytes()):
         return target
     npm = shutil.which("npm")
     if npm is None:
         raise SystemExit("npm is needed to build the wheel: apt install npm")
+    wanted = f"{package.name}@{package.version}"
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
-        spec = f"{package.name}@{package.version}"
-        command = [npm, "pack", spec, "--silent", "--pack-destination", folder]
+        command = [npm, "pack", wanted, "--silent", "--pack-destination", folder]
         # Elsewhere than in the checkout, where a package.json might be taken for the project.
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         fetched = Path(folder) / target.name
         if done.returncode or not fetched.exists():
             said = (done.stderr.strip() or "it says nothing").splitlines()[-1]
             raise SystemExit(f"npm could not fetch {wanted}: {said}")
-        if not _is_pinned(fetched.read_bytes(), package):
+        if not package.fits(fetched.read_bytes()):
             raise SystemExit(f"{wanted} from npm is not the pinned one: not used")
         fetched.replace(target)
     return target
@@ -103,7 +117,7 @@ def vendor(cache: Path, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     unpacked = [folder / LIBFLAC_LICENCE]
     for package in BORROWED:
-        with tarfile.open(tarball(cache, package)) as packed:
+        with tarfile.open(tarball(package, cache)) as packed:
             for member, name in package.wanted.items():
                 source = packed.extractfile(member)
                 assert source is not None
@@ -113,26 +127,37 @@ def vendor(cache: Path, folder: Path) -> list[Path]:
     return sorted(unpacked)
 
 
-def lean(source: str) -> str:
-    """Our scripts and styles without comments and indentation: a fifth fewer bytes on the wire.
-
-    It knows our own habits only: a comment has its lines to itself, or follows a space and `//`.
+def bundle(cache: Path, folder: Path, entries: Iterable[str] = ENTRIES) -> list[Path]:
+    """Our scripts and styles as browsers get them, in `folder`: the entries under their own names,
+    each with what it always needs, minified; what they load on first use beside them. What is
+    there already and made of the same is left.
     """
-    source = re.sub(r"^[ \t]*/\*(?:(?!\*/).)*\*/[ \t]*\n", "", source, flags=re.M | re.S)
-    source = re.sub(r"(^|[ \t]+)// .*$", "", source, flags=re.M)
-    source = re.sub(r"^[ \t]+|[ \t]+$", "", source, flags=re.M)
-    return re.sub(r"\n+", "\n", source)
-
-
-def pack_own(folder: Path) -> list[Path]:
-    """Our scripts and styles as the wheel has them, in `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    packed = []
-    for path in sorted((HERE / STATIC).iterdir()):
-        if path.suffix in PACKED:
-            packed.append(folder / path.name)
-            packed[-1].write_text(lean(path.read_text("utf-8")), "utf-8")
-    return packed
+    node = shutil.which("node")
+    if node is None:
+        raise SystemExit("node is needed to build the wheel: apt install npm")
+    made_of = hashlib.sha256(f"{ESBUILD} {TARGET} {entries}".encode())
+    for path in (Path(__file__), *sorted((HERE / STATIC).glob("*.*"))):
+        made_of.update(path.name.encode() + path.read_bytes())
+    stamp = folder.with_suffix(".made-of")
+    if folder.is_dir() and stamp.exists() and stamp.read_text() == made_of.hexdigest():
+        return sorted(folder.iterdir())
+    stamp.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as tool:
+        with tarfile.open(tarball(ESBUILD, cache)) as packed:
+            for name in ESBUILD_PARTS:
+                packed.extract(f"package/{name}", tool)
+        command = [node, f"{tool}/package/{ESBUILD_PARTS[0]}", *entries, "--bundle", "--splitting"]
+        command += ["--format=esm", "--minify", f"--target={TARGET}", "--charset=utf8"]
+        command += ["--chunk-names=[name]-[hash]", "--external:*.svg", f"--outdir={folder}"]
+        command += ["--log-level=warning"]
+        done = subprocess.run(
+            command, cwd=HERE / STATIC, capture_output=True, text=True, check=False
+        )
+    if done.returncode:
+        raise SystemExit(f"esbuild could not bundle the page's scripts:\n{done.stderr}")
+    stamp.write_text(made_of.hexdigest())
+    return sorted(folder.iterdir())
 
 
 def npm_cache() -> Path:
@@ -151,7 +176,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         unpacked = npm_cache() / "unpacked"
         for path in vendor(npm_cache(), unpacked):
             build_data["force_include"][str(path)] = str(STATIC / "vendor" / path.name)
-        for path in pack_own(unpacked / "own"):
+        for path in bundle(npm_cache(), npm_cache() / "bundle"):
             build_data["force_include"][str(path)] = str(STATIC / path.name)
         for name in LOCKS:
             lock = HERE.parent / "files/requirements" / name

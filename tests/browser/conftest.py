@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Error, FilePayload, Page, expect, sync_playwright
 
 from tests.browser import sounds
-from tests.browser.server import STATIC, Server, Uploads
+from tests.browser.server import STATIC, Server, Uploads, static_file
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ROOT / "build/browser"
@@ -36,9 +36,10 @@ NEEDS_BROWSER = "chromium is needed for the browser tests: apt install chromium"
 
 @pytest.fixture(scope="session")
 def vendored() -> None:
-    """libflac in the source tree."""
+    """libflac in the source tree, and our own bundled: before a browser waits for it."""
     if not (STATIC / "vendor/libflac.min.wasm.wasm").exists():
         runpy.run_path(str(ROOT / "service/hatch_build.py"), run_name="__main__")
+    static_file("prompt.js")
 
 
 @pytest.fixture(scope="session")

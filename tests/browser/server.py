@@ -7,9 +7,11 @@ import http.server
 import io
 import json
 import runpy
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ IN_FLIGHT = 4 * CHUNK  # what may be under way at once, and so be sent again aft
 SERVICE = Path(__file__).parents[2] / "service"
 STATIC = SERVICE / "cosyhost/web/static"
 _build = runpy.run_path(str(SERVICE / "hatch_build.py"))
+ENTRIES = ("prompt.js", "prompt.css", "words.en.js", "words.zh.js", "sha256.js")
 TYPES = {".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
 # The policy that the widget promises to live under.
 POLICY = (
@@ -27,7 +30,8 @@ POLICY = (
     "style-src 'self' 'unsafe-inline'; media-src 'self' blob:"
 )
 PAGE = """<!doctype html><html lang="{lang}"><head><meta charset="utf-8"><title>Prompt</title>
-<meta name="viewport" content="width=device-width, initial-scale=1"><style>
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="stylesheet" href="/studio/static/prompt.css"><style>
 body {{ margin: 24px auto; padding: 0 12px; max-width: 720px; font-family: system-ui, sans-serif }}
 @media (prefers-color-scheme: dark) {{ body {{ background: #0b0f19 }} }}
 </style></head><body><div id="prompt" data-limit-bytes="10000000"></div>
@@ -42,13 +46,20 @@ window.again = () => {{
 window.again();"""
 
 
-def static_file(name: str) -> bytes:
+@cache
+def bundled(*entries: str) -> dict[str, bytes]:
+    """Our own files as the wheel would have them with these entries, by name."""
+    with tempfile.TemporaryDirectory() as folder:
+        packed = _build["bundle"](_build["npm_cache"](), Path(folder) / "own", entries)
+        return {path.name: path.read_bytes() for path in packed}
+
+
+def static_file(name: str) -> bytes | None:
     """A file as the wheel has it."""
     path = STATIC / name
-    if path.parent == STATIC and path.suffix in _build["PACKED"]:
-        packed: str = _build["lean"](path.read_text("utf-8"))
-        return packed.encode()
-    return path.read_bytes()
+    if path.parent == STATIC:
+        return bundled(*ENTRIES).get(name)
+    return path.read_bytes() if path.is_file() else None
 
 
 NOT_AUDIO = {
@@ -154,12 +165,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not self._trouble():
                 self._state(path.rsplit("/", 1)[1])
         elif path.startswith("/studio/static/"):
-            name = path.removeprefix("/studio/static/")
-            if (STATIC / name).is_file():
-                kind = TYPES.get(Path(name).suffix, "text/plain")
-                self._answer(200, static_file(name), kind)
-            else:
+            data = static_file(path.removeprefix("/studio/static/"))
+            if data is None:
                 self._answer(404)
+            else:
+                self._answer(200, data, TYPES.get(Path(path).suffix, "text/plain"))
         elif path in ("/zh", "/en"):
             self._answer(200, PAGE.format(lang=path[1:]).encode(), "text/html; charset=utf-8")
         elif path == "/page.js":

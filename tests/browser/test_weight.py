@@ -1,20 +1,35 @@
-"""What a visit costs, as the wheel serves it and nginx compresses it."""
+"""What our own code costs a visit, as the wheel serves it and nginx compresses it."""
 
 from __future__ import annotations
 
 import gzip
 
-from tests.browser.server import static_file
+from tests.browser.server import bundled
 
-FIRST = ["prompt.js", "words.zh.js", "prompt.css"]
-WHEN_USED = ["session.js", "sound.js", "uploader.js", "wave.js", "memory.js", "flac.js"]
+# Loaded in rare cases only: the other language, the small format, a microphone, plain http.
+RARE = ("words.en", "opus", "record", "sha256")
 
 
-def on_the_wire(names: list[str]) -> int:
+def on_the_wire(files: dict[str, bytes]) -> int:
     """Bytes of the files, compressed one by one."""
-    return sum(len(gzip.compress(static_file(name), 6)) for name in names)
+    return sum(len(gzip.compress(data, 6)) for data in files.values())
 
 
-def test_our_own_code_is_light() -> None:
-    assert on_the_wire(FIRST) < 10_000
-    assert on_the_wire(FIRST + WHEN_USED) < 20_500
+def test_a_prompt_from_the_first_look_to_ready_is_light() -> None:
+    files = bundled("prompt.js", "prompt.css", "words.en.js", "words.zh.js")
+    used = {name: data for name, data in files.items() if not name.startswith(RARE)}
+    assert {"prompt.js", "words.zh.js"} < used.keys()
+    assert on_the_wire(used) < 18_000
+
+
+def test_a_job_from_waiting_to_sound_is_light() -> None:
+    assert on_the_wire(bundled("job.js", "job.css")) < 12_000
+
+
+def test_the_first_look_at_the_studio_is_light() -> None:
+    files = bundled("studio.js", "studio.css")
+    late = ("job_view", "session", "wave", "flac", "words.en", *RARE)
+    first = {name: data for name, data in files.items() if not name.startswith(late)}
+    # The stylesheet, the script and what it shares with its later parts, one language.
+    assert len(first) <= 6
+    assert on_the_wire(first) < 25_000

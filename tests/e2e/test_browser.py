@@ -112,6 +112,6 @@ def test_the_language_is_switched_and_remembered(page: Page) -> None:
 def test_an_empty_text_is_refused_in_the_users_language(page: Page) -> None:
     page.locator("#generate").click()
     said = {"zh-CN": "没有要朗读的文字", "en-US": "There is no text to speak"}
-    toast = page.locator(".toast-wrap")
-    expect(toast).to_contain_text("text_empty", timeout=15_000)
-    expect(toast).to_contain_text(said[language(page)])
+    alert = page.locator("#status")
+    expect(alert).to_contain_text("text_empty", timeout=15_000)
+    expect(alert).to_contain_text(said[language(page)])

@@ -50,6 +50,9 @@ class SpeechBody(BaseModel):
     ref_audio: str | None = Field(None, description="Prompt audio as a base64 data: URI.")
     ref_upload: str | None = Field(None, description="SHA-256 of an upload (/v1/uploads).")
     ref_text: str = Field("", description="What the prompt audio says.")
+    upload_s: Annotated[float, Field(ge=0, lt=86400)] = Field(
+        0.0, description="Seconds the user waited for `ref_upload`; told back in `timings_s`."
+    )
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
 
 
@@ -66,8 +69,9 @@ def wish_of(body: SpeechBody, request: Request) -> intake.Wish:
         speed=body.speed,
         seed=body.seed,
         user=request.state.user,
-        upload_s=getattr(request.state, "upload_s", 0.0),
-        upload_bytes=int(request.headers.get("content-length", 0)),
+        upload_s=body.upload_s + getattr(request.state, "upload_s", 0.0),
+        # How much of an upload came while somebody waited for it is not known here.
+        upload_bytes=0 if body.ref_upload else int(request.headers.get("content-length", 0)),
     )
 
 

@@ -45,7 +45,8 @@ body.dark { --body-background-fill: #18181b; --body-text-color: #f4f4f5;
   --block-background-fill: #27272a; --background-fill-secondary: #18181b;
   --border-color-primary: #3f3f46 }
 """
-SCRIPT = """import { CosyJob, CosyHistory } from '/static/job.js';
+SCRIPT = """import * as CosyJob from '/static/job.js';
+import * as CosyHistory from '/static/history.js';
 const lang = document.documentElement.lang;
 window.states = [];
 window.retried = 0;
@@ -55,7 +56,7 @@ window.again = () => CosyJob.mount(document.getElementById('job'), {
 });
 window.job = window.again();
 window.history_ = CosyHistory.mount(document.getElementById('history'), {
-  lang, onpick: (id) => window.job.follow(id),
+  lang, onpick: (id) => window.job.follow(id), onforget: (id) => window.job.drop(id),
 });
 document.getElementById('generate').onclick = () => {
   CosyJob.unlock();
@@ -216,11 +217,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return job
 
     def do_DELETE(self) -> None:
-        """Cancel."""
+        """Cancel; once it has ended, forget."""
         if self.server.deaf:
             self.server.requests.append((self.command, self.path))
             self._answer(503, b"", "text/plain")
-        elif job := self._job():
+        elif (job := self._job()) and job.state in ENDED and "forget=true" in self.path:
+            del self.server.jobs[job.document["id"]]
+            self._answer(204, b"", "text/plain")
+        elif job:
             job.tell(state="cancelled", position=None)
             self._json(200, job.document)
 

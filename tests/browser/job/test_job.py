@@ -300,11 +300,55 @@ def test_a_reload_goes_on_with_the_job(server: Server, visit: Visit) -> None:
     person.sees("Done: 2.0 s of speech")
     expect(person.page.locator(".cosy-time")).to_contain_text("0:00 / 0:02")
     assert person.pieces() == []  # a page that opens keeps silent
+    asked = server.asked("GET", "/audio?")
+    person.page.wait_for_timeout(500)
+    assert server.asked("GET", "/audio?") == asked  # and fetches no sound until it is wanted
+    person.page.get_by_role("button", name="Play", exact=True).click()
+    person.hears()
+    assert server.asked("GET", "/audio?response_format=flac") == 1
     del server.jobs["0123456789abcdef"]
     person.page.reload()
     person.page.wait_for_timeout(500)
     expect(person.view.first).to_be_hidden()
     assert person.page.evaluate("localStorage.getItem('cosyhost.job')") is None
+
+
+def test_a_reload_while_it_speaks_hears_all_of_it_once(server: Server, visit: Visit) -> None:
+    job = server.add()
+    person = visit()
+    person.generate()
+    job.start()
+    job.speak(2.0)
+    person.hears()
+    person.page.reload()
+    person.sees("Speaking: 2.0 s")
+    person.page.mouse.click(5, 5)
+    offered = person.page.get_by_role("button", name="The sound is ready: play")
+    if offered.is_visible():
+        offered.click()
+    job.speak(4.0)
+    job.end()
+    person.sees("Done: 4.0 s of speech")
+    person.until("window.pieces.reduce((n, p) => n + p.data.length, 0) >= 96000")
+    assert np.array_equal(heard(person.pieces()), np.frombuffer(job.pcm, "<i2"))
+
+
+def test_a_long_wait_is_no_late_sound(server: Server, visit: Visit) -> None:
+    job = server.add(position=1)
+    person = visit()
+    person.generate()
+    person.sees("You are next")
+    person.page.wait_for_timeout(500)
+    assert server.asked("GET", "response_format=pcm") == 1
+    # Eleven seconds pass in the queue; then the first words of the job come before its sound.
+    person.page.evaluate("const now = Date.now; Date.now = () => now() + 11e3")
+    job.start()
+    job.tell(spoken_s=1.0)
+    person.sees("Speaking: 1.0 s")
+    person.page.wait_for_timeout(1500)
+    assert server.asked("GET", "response_format=pcm") == 1
+    job.speak(1.0)
+    person.hears()
 
 
 def test_offline_is_said_and_gets_over(server: Server, visit: Visit) -> None:
@@ -460,6 +504,36 @@ def test_the_history_knows_when_a_job_ends(server: Server, visit: Visit) -> None
     job.speak(1.5)
     job.end()
     expect(history).to_contain_text("1.5 s")
+
+
+def test_a_history_entry_is_deleted_when_confirmed(server: Server, visit: Visit) -> None:
+    for n, title in enumerate(["First", "Second", "Third"]):
+        finished(server).tell(title=title)
+        server.jobs[f"{n:016x}"] = server.jobs.pop("0123456789abcdef")
+        server.jobs[f"{n:016x}"].tell(id=f"{n:016x}", created_at=1.7e9 - n)
+    server.add("f" * 16, title="Waits", created_at=1.7e9 + 1)
+    person = visit()
+    page = person.page
+    rows = page.locator(".cosy-history li")
+    expect(rows).to_have_count(4)
+    expect(rows.first.locator(".cosy-confirm")).to_have_count(0)  # Cancel is for these
+    rows.nth(2).get_by_role("button", name="Play").click()
+    person.sees("Done: 6.0 s")
+    delete = page.get_by_role("button", name="Delete “Second” and its sound")
+    delete.click()
+    expect(rows).to_have_count(4)
+    server.deaf = True
+    delete.click()
+    expect(page.locator(".cosy-history")).to_contain_text("could not be deleted")
+    server.deaf = False
+    delete.focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Enter")
+    expect(rows).to_have_count(3)
+    expect(person.view).to_be_hidden()  # it was the one shown
+    assert page.evaluate("document.activeElement.ariaLabel") == "Play “Third”"
+    assert set(server.jobs) == {"0" * 16, "0" * 15 + "2", "f" * 16}
+    assert server.asked("DELETE", f"/v1/jobs/{1:016x}?forget=true") == 2
 
 
 def test_an_empty_history_says_what_it_is_for(visit: Visit) -> None:

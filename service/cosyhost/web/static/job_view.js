@@ -1,7 +1,8 @@
 /** One job on the page: followed through broken connections, sleep and restarts, and shown. */
 
-import { Refused, ask, audioUrl, el, fileName, keepJob, tenth } from './job.js';
-import { isChinese, say } from './job_words.js';
+import { audioUrl, fileName, keepJob } from './job.js';
+import { say } from './job_words.js';
+import { Refused, ask, el, isChinese, problemWords, tenth } from './kit.js';
 import { Player } from './player.js';
 
 export { unlock } from './player.js';
@@ -133,6 +134,7 @@ export class JobView {
     this.restored = restored;
     this.heard = this.heardSound = Date.now();
     this.brokeAt = 0;
+    this.owedSince = 0;
     this.listening = null;
     this.final = new Promise((resolve) => { this.settle = resolve; });
     if (play) this.player.sound.play();
@@ -211,7 +213,11 @@ export class JobView {
       this.settle();
     }
     const soon = job.state === 'queued' && job.position !== null && job.position <= 1;
-    if (soon || job.state === 'running' || job.state === 'done') this.#listen(this.stop.signal);
+    // The sound of an earlier visit is fetched when it is to be heard: a thin line is not loaded
+    // with what nobody asked for.
+    const earlier = job.state === 'done' && was === null && this.restored;
+    if (earlier) this.player.rest(() => this.#listen(this.stop.signal));
+    else if (soon || job.state === 'running' || job.state === 'done') this.#listen(this.stop.signal);
     this.#render();
     this.options.onstate?.(job);
     if (job.state !== was) window.dispatchEvent(new CustomEvent('cosyhost:job', { detail: job }));
@@ -330,7 +336,10 @@ export class JobView {
     // Also what happens after a laptop's sleep: the lines are dead and nobody said so.
     if (!ended && now - this.heard > SILENT_MS) watching?.abort();
     const owed = (job.audio_s ?? job.spoken_s ?? 0) - player.sound.duration;
-    if (owed > 0.5 && now - this.heardSound > SOUND_LATE_MS) hearing?.abort();
+    // Late is counted from when there was something to send: a job may have waited long before.
+    this.owedSince = owed > 0.5 ? this.owedSince || now : 0;
+    const quiet_ms = now - Math.max(this.heardSound, this.owedSince);
+    if (owed > 0.5 && quiet_ms > SOUND_LATE_MS) hearing?.abort();
     if (!ended) this.#render();
     else if (!hearing) clearInterval(this.ticking);
   }
@@ -400,11 +409,9 @@ export class JobView {
     const { problem } = this.job;
     this.problem.hidden = !problem;
     if (!problem) return;
-    const zh = isChinese(this.options.lang);
-    const said = [zh && problem.detail_zh, zh && problem.hint_zh];
+    const [wrong, next] = problemWords(problem, this.options.lang);
     this.problem.replaceChildren(
-      el('p', {}, said[0] || problem.detail), el('p', {}, said[1] || problem.hint || ''),
-      el('p.cosy-small', {}, tell('code', problem)),
+      el('p', {}, wrong), el('p', {}, next), el('p.cosy-small', {}, tell('code', problem)),
     );
   }
 
@@ -437,7 +444,7 @@ export class JobView {
     const first = ttfa === undefined ? '' : tell('first_sound', { ttfa: tenth(ttfa) });
     const bar = shown.map(({ name, s }) => {
       const part = el(`i.cosy-${name}`);
-      part.style.flexGrow = s;
+      part.style.flexGrow = 100 * s; // sums under 1 would not fill the bar
       return part;
     });
     const legend = shown.map(({ name, s }) => el(

@@ -1,5 +1,7 @@
 /** What the waiting, the player and the history say, in both languages. */
 
+import { speaker } from './kit.js';
+
 const EN = {
   queued_at: 'Place {position} in the queue',
   queued_next: 'You are next',
@@ -58,6 +60,10 @@ const EN = {
   show: 'Show “{title}”: {state}',
   play_title: 'Play “{title}”',
   download_title: 'Download “{title}”',
+  delete: 'Delete',
+  delete_sure: 'Delete for good?',
+  delete_title: 'Delete “{title}” and its sound',
+  delete_failed: 'It could not be deleted. Try again.',
 };
 
 const ZH = {
@@ -118,19 +124,11 @@ const ZH = {
   show: '查看“{title}”：{state}',
   play_title: '播放“{title}”',
   download_title: '下载“{title}”',
+  delete: '删除',
+  delete_sure: '确认删除？',
+  delete_title: '删除“{title}”及其语音',
+  delete_failed: '没能删除，请再试一次。',
 };
 
-/** @param {string} lang as a browser names it */
-export const isChinese = (lang) => lang.toLowerCase().startsWith('zh');
-
-/**
- * A sentence in the reader's language.
- * @param {string} lang
- * @param {string} key
- * @param {object} [figures] for the {names} in it
- * @returns {string}
- */
-export function say(lang, key, figures = {}) {
-  const words = isChinese(lang) ? ZH : EN;
-  return words[key].replace(/\{(\w+)\}/g, (_, name) => figures[name]);
-}
+/** A sentence in the reader's language; see `speaker`. */
+export const say = speaker(EN, ZH);

@@ -1,7 +1,7 @@
 /** Sound from its first chunk on: PCM as it arrives is played without gaps, drawn, and sought in. */
 
-import { el, icon } from './job.js';
 import { say } from './job_words.js';
+import { el, icon } from './kit.js';
 
 const FIRST_LEAD_S = 0.1;
 const MAX_LEAD_S = 4;
@@ -226,6 +226,7 @@ export class Player {
     this.loudness = 1;
     this.expected_s = 0;
     this.peaks = [];
+    this.onwanted = null;
     this.ready = el('button.cosy-primary', { type: 'button', onclick: unlock, hidden: true });
     this.toggle = el('button.cosy-round', { type: 'button', onclick: () => this.#toggle() });
     this.seek = el('input', { type: 'range', min: 0, step: 'any', value: 0 });
@@ -264,6 +265,13 @@ export class Player {
     this.sound.clear();
     this.expected_s = 0;
     this.peaks = [];
+    this.onwanted = null;
+    this.#changed();
+  }
+
+  /** @param {() => void} onwanted fetches the sound; called when somebody wants to hear it */
+  rest(onwanted) {
+    this.onwanted = onwanted;
     this.#changed();
   }
 
@@ -317,12 +325,18 @@ export class Player {
 
   #changed() {
     const { sound, lang } = this;
+    if (sound.wanted && this.onwanted) {
+      const fetch = this.onwanted;
+      this.onwanted = null;
+      fetch();
+    }
     this.root.hidden = !sound.length && !this.expected_s;
     this.ready.hidden = !sound.blocked;
     const playing = sound.wanted && !sound.blocked;
     this.#button(this.toggle, playing ? 'pause' : 'play', playing ? 'pause' : 'play');
     this.#button(this.mute, sound.volume ? 'loud' : 'mute', sound.volume ? 'mute' : 'unmute');
-    this.wait.hidden = !sound.waiting && (sound.length > 0 || !this.expected_s);
+    const coming = sound.length === 0 && this.expected_s > 0 && !this.onwanted;
+    this.wait.hidden = !sound.waiting && !coming;
     this.#move();
     const tick = () => {
       this.frame = 0;

@@ -1,6 +1,6 @@
 /**
  * The prompt audio of the studio: choose, drop, paste or record it, cut it, hear it, and watch it
- * arrive. `CosyPrompt.mount(element, options)` shows it; the rest is loaded when it is first used.
+ * arrive. `mount(element, options)` shows it; the rest is loaded when it is first used.
  */
 
 /** @type {Map<string, Slot>} what lives on while its element is taken away and put back */
@@ -12,6 +12,8 @@ const slots = new Map();
  * @property {Widget | null} widget the one on the page now
  * @property {object} options of the latest mount
  * @property {string} told the state last given to `onchange`
+ * @property {boolean} taking a file was chosen, and what reads it is still being loaded
+ * @property {Promise<void>} restored once what was chosen before a reload is here again
  */
 
 /**
@@ -28,11 +30,12 @@ const slots = new Map();
 /**
  * @param {HTMLElement} element is filled; mounting again shows the same prompt again
  * @param {Options} [options]
- * @returns {{pin: () => void, clear: () => void, state: () => object | null}}
+ * @returns {{pin: () => void, clear: () => void, state: () => object | null,
+ *   resend: () => Promise<void>, restored: Promise<void>}} `resend`: the service lost it
  */
 export function mount(element, options = {}) {
   const key = options.key ?? 'prompt';
-  const slot = slots.get(key) ?? { session: null, loading: null, widget: null, told: '' };
+  const slot = slots.get(key) ?? { session: null, loading: null, widget: null, told: '', taking: false };
   const first = !slots.has(key);
   slots.set(key, slot);
   slot.widget?.close();
@@ -48,23 +51,15 @@ export function mount(element, options = {}) {
   wordsOf(languageOf(options.lang)).then((words) => {
     if (slot.options === latest) slot.widget = new Widget(element, slot, key, words);
   });
-  if (first) restore(slot, key);
+  if (first) slot.restored = restore(slot, key).catch(() => {});
   return {
     pin: () => slot.session?.pin(),
     clear: () => slot.session?.clear(),
-    state: () => slot.session?.summary() ?? null,
+    state: () => (slot.taking ? { state: 'preparing', sha256: null } : slot.session?.summary() ?? null),
+    resend: () => slot.session?.restore(),
+    restored: slot.restored,
   };
 }
-
-/**
- * Someone waits for the hash that `onchange` told: its format is not changed under way.
- * @param {string} key
- */
-export function pin(key) {
-  slots.get(key)?.session?.pin();
-}
-
-window.CosyPrompt = { mount, pin };
 
 /** @returns {'zh' | 'en'} as asked, else that of the page, else that of the browser */
 function languageOf(asked) {
@@ -170,7 +165,6 @@ class Widget {
     this.key = key;
     this.language = languageOf(slot.options.lang);
     this.say = (key, figures = {}) => words[key].replace(/\{(\w+)\}/g, (_, name) => figures[name]);
-    addStyle(`${slot.options.assets}prompt.css`);
     this.root = document.createElement('section');
     this.root.className = 'cp';
     this.root.lang = this.language === 'zh' ? 'zh-CN' : 'en';
@@ -245,7 +239,9 @@ class Widget {
   async #take(files) {
     const [file] = files;
     if (!file) return this.#remark('no_file');
+    this.slot.taking = true;
     await this.#loaded();
+    this.slot.taking = false;
     this.remark = null;
     this.wave?.stop();
     await this.slot.session?.take(file);
@@ -462,12 +458,4 @@ function percentOf({ acked, total }) {
 /** Sending the same bytes again would be refused again. */
 function isFinal({ failure }) {
   return /^prompt_/.test(failure?.problem?.code ?? failure?.code ?? '');
-}
-
-function addStyle(href) {
-  if (document.querySelector(`link[href="${href}"]`)) return;
-  const link = document.createElement('link');
-  link.rel = 'stylesheet';
-  link.href = href;
-  document.head.append(link);
 }

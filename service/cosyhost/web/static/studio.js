@@ -1,76 +1,98 @@
 /**
- * Ties the page together: mounts the widgets where Gradio left room for them, hands the prompt to
- * Python when Generate is pressed, follows the job it answers with, and keeps what was written.
+ * The studio's page: fills the places Gradio made for it, ties them together, and speaks the
+ * reader's language. Gradio may take a place away and put it back: mounting again is no harm.
  */
 
-import * as prompt from './prompt.js';
+import * as form from './form.js';
+import { say } from './form_words.js';
+import * as history from './history.js';
 import * as job from './job.js';
+import { el, isChinese, keep, recall } from './kit.js';
+import * as library from './library.js';
 import * as restart from './restart.js';
+import { voices } from './voices.js';
 
-const KEPT = ['text', 'prompt-text', 'instruction'];
-const KEY = 'cosyhost.form.';
-
-/** @type {{[name: string]: any}} what is on the page now; Gradio may take it away and put it back */
+let lang = isChinese(recall('language') ?? navigator.language) ? 'zh' : 'en';
+/** @type {Record<string, {setLang: (lang: string) => void}>} what is on the page now */
 const here = {};
 
-const field = (id) => document.querySelector(`#${id} textarea, #${id} input`);
-
-/** Write into a field so that Gradio sees it. */
-function write(input, value) {
-  const owner = input instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
-  Object.getOwnPropertyDescriptor(owner.prototype, 'value').set.call(input, value);
-  input.dispatchEvent(new Event('input', { bubbles: true }));
+function setLang(chosen) {
+  lang = chosen;
+  document.documentElement.lang = lang === 'zh' ? 'zh-CN' : 'en';
+  for (const part of Object.values(here)) part.setLang(lang);
 }
 
-/** A reload, a crash or an update of the service must not cost anybody their text. */
-function keepFields() {
-  for (const id of KEPT) {
-    const input = field(id);
-    if (!input || input.dataset.kept) continue;
-    input.dataset.kept = '1';
-    const before = localStorage.getItem(KEY + id);
-    if (before && !input.value) write(input, before);
-    input.addEventListener('input', () => localStorage.setItem(KEY + id, input.value));
-  }
+/** The name, what it does, the other language, and what the engine is not. */
+function head(element, { preview }) {
+  const subtitle = el('p');
+  const other = el('button.cs-other', {
+    id: 'language', type: 'button', onclick: () => {
+      setLang(lang === 'zh' ? 'en' : 'zh');
+      keep('language', lang);
+    },
+  });
+  const note = el('p.cs-preview', { id: 'preview', hidden: !preview });
+  element.replaceChildren(
+    el('header.cs-head', {}, el('span.cs-mark', { ariaHidden: 'true' }), el('div', {}, el('h1', {}, 'CosyHost'), subtitle), other),
+    note,
+  );
+  const setLang_ = (lang) => {
+    subtitle.textContent = say(lang, 'subtitle');
+    note.textContent = say(lang, 'preview');
+    other.textContent = say(lang, 'other');
+    other.lang = lang === 'zh' ? 'en' : 'zh-CN';
+    other.ariaLabel = say(lang, 'other_name');
+  };
+  setLang_(lang);
+  return { setLang: setLang_ };
 }
 
-const studio = {
-  /** Mount a widget; called by the page for each place it has. */
-  mount(name, element, options) {
-    if (name === 'prompt') here.prompt = prompt.mount(element, options);
-    if (name === 'job') {
-      here.job = job.mount(element, { ...options, onretry: () => studio.press() });
-      here.job.restore();
-    }
-    if (name === 'history') {
-      here.history = job.mountHistory(element, { ...options, onpick: (id) => here.job?.follow(id) });
-    }
-    if (name === 'restart') restart.mount(element, options);
-    keepFields();
-  },
+let revealing = false;
 
-  /** What Python needs to know of the prompt: `{sha256, state}` as JSON, or '' if there is none.
-   *  Generate may be pressed while the sound is still being read; its name is known soon. */
-  async prompt() {
-    job.unlock(); // while the press still counts as one, so that the sound may start by itself
-    here.prompt?.pin();
-    for (;;) {
-      const state = here.prompt?.state();
-      if (state?.sha256) return JSON.stringify({ sha256: state.sha256, state: state.state });
-      if (!state || !['preparing', 'sending', 'checking'].includes(state.state)) return '';
-      await new Promise((resolve) => setTimeout(resolve, 50));
-    }
-  },
+/** Shows a job, and once it is there brings it into sight where the page is one column. */
+function follow(id) {
+  revealing = true;
+  here.job?.follow(id);
+}
 
-  follow(id) {
-    if (id) here.job?.follow(id);
-  },
+function reveal(place) {
+  if (!revealing) return;
+  revealing = false;
+  const { top } = place.getBoundingClientRect();
+  if (top < 0 || top > window.innerHeight / 3) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
+}
 
-  press() {
-    document.querySelector('#generate')?.click();
+/** How each place is filled. @type {Record<string, (element: HTMLElement, options: object) => object>} */
+const PARTS = {
+  head,
+  form: (element, options) => form.mount(element, {
+    ...options,
+    onpress: () => job.unlock(), // while the press still counts as one, so that sound may start
+    onjob: follow,
+  }),
+  job(element, options) {
+    const mounted = job.mount(element, {
+      ...options, onretry: () => here.form?.press(), onstate: () => reveal(element),
+    });
+    mounted.restore();
+    return mounted;
   },
+  history: (element, options) => history.mount(element, {
+    ...options,
+    onpick: follow,
+    onforget: (id) => here.job?.drop(id),
+  }),
+  library: (element, options) => library.mount(element, {
+    ...options, onuse: (name) => here.form?.use(name),
+  }),
+  restart: restart.mount,
 };
 
-window.cosyStudio = studio;
-new MutationObserver(keepFields).observe(document.body, { childList: true, subtree: true });
-export default studio;
+/** Called by the page for each place it has. */
+function mount(name, element, options = {}) {
+  here[name] = PARTS[name](element, { ...options, lang });
+}
+
+setLang(lang);
+voices.refresh();
+window.cosyStudio = { mount };
