@@ -57,6 +57,7 @@ def _turn(module: str) -> int:
 def bed() -> Iterator[Testbed]:
     """The testbed, with images and wheels at hand."""
     testbed = Testbed()
+    testbed.settings.state.mkdir(parents=True, exist_ok=True)
     lock = (testbed.settings.state / "e2e.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
