@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -43,11 +44,8 @@ def finished_wheel(folder: Path, version: str) -> Path:
     copy = altered_copy(folder, "__init__.py", f"# {version}")
     project = copy / "pyproject.toml"
     text = project.read_text(encoding="utf-8")
-    assert 'version = "' in text
-    head, _, rest = text.partition('version = "')
-    project.write_text(
-        f'{head}version = "{version}"{rest[rest.index(chr(34)) :]}', encoding="utf-8"
-    )
+    text = re.sub('version = "[^"]+"', f'version = "{version}"', text, count=1)
+    project.write_text(text, encoding="utf-8")
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(build, cwd=copy, check=True, capture_output=True)
     return folder

@@ -10,7 +10,11 @@ from tests.roles.conftest import ROLES, ROOT, load
 
 TASKS = ("main", "preflight", "install", "configure", "absent")
 # `layout` judges the inventory and leaves nothing on a host to install or remove.
-PARTS = {role: TASKS[:2] if role == "layout" else TASKS for role in ROLES}
+PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(ROLES, TASKS) | {
+    "layout": TASKS[:2],
+    "release": TASKS[:2],  # what it switches between is installed by others
+    "bundle": ("main", "preflight", "install", "absent"),  # what was carried needs no settings
+}
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -17,6 +17,7 @@ from .cgroups import Cgroups, entering
 from .errors import CommandError, TestbedError
 from .files import locked, remove_tree
 from .guest import inside
+from .pip import WHEELHOUSE
 from .records import BootStatus, HostRecord
 from .settings import Settings
 from .shell import call
@@ -126,6 +127,12 @@ class Host:
     def ssh_command(self, *cmd: str) -> list[str]:
         """The command line that logs in as root."""
         return ["ssh", "-i", str(self._settings.key), *SSH_OPTIONS, f"root@{self.ip}", *cmd]
+
+    def cut_off(self) -> None:
+        """No route out, nothing fetched before: only this machine can reach the host."""
+        network.cut_off(self._settings, self.name)
+        left = f"rm -f /var/cache/apt/archives/*.deb /etc/pip.conf; umount {WHEELHOUSE} || true"
+        self.run("sh", "-c", left)
 
     def start(self) -> None:
         """Switch on a host that is off, with the disk it had; does not wait."""

@@ -102,6 +102,11 @@ def hardware_address(address: str) -> str:
     return ":".join(["02", "00", *(f"{int(octet):02x}" for octet in octets)])
 
 
+def cut_off(settings: Settings, name: str) -> None:
+    """Leave a host no way beyond the bridge's subnet, until its link is made again."""
+    call("ip", "-netns", settings.netns(name), "route", "delete", "default")
+
+
 def detach(settings: Settings, name: str) -> None:
     """Remove a link and its namespace, if they exist."""
     if Path("/sys/class/net", settings.link(name)).exists():

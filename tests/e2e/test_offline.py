@@ -1,0 +1,144 @@
+"""A host without a way out is provisioned from a bundle, and a wrong bundle changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import voice
+from tests.e2e.tier import BUILD, ROOT, Run, Tier, changes, mark
+from tests.testbed import Testbed
+
+MANIFEST = ROOT / "roles/bundle/files/manifest.py"
+
+
+@pytest.fixture(scope="module")
+def made(lan: Tier) -> tuple[Path, Run]:
+    """A bundle made on the lan tier's host, which is online and has the same system."""
+    folder = BUILD / "bundle"
+    return folder, lan.play("bundle", "-e", f"offline_bundle={folder}")
+
+
+@pytest.fixture(scope="module")
+def bundle(made: tuple[Path, Run]) -> Path:
+    """Its folder."""
+    folder, run = made
+    assert run.rc == 0, run.tail
+    return folder
+
+
+@pytest.fixture(scope="module")
+def offline(bed: Testbed, lan: Tier, control: Path, pytestconfig: pytest.Config) -> Iterator[Tier]:
+    """A bare host with no route out, in the place of the lan tier's."""
+    host = bed.up("voice-off", suite=lan.host.suite)
+    host.cut_off()
+    inventory = BUILD / "offline.yml"
+    own = bed.inventory_yaml(names=[host.name]).replace(f"{host.name}:", f"{lan.host.name}:")
+    inventory.write_text(own, encoding="utf-8")
+    yield Tier("offline", host, [ROOT / "inventories/lan", inventory], control, f"http://{host.ip}")
+    if not pytestconfig.getoption("--keep-hosts"):
+        host.down()
+
+
+def test_the_host_has_no_way_out(offline: Tier) -> None:
+    assert offline.host.run("ip", "route", "show", "default").stdout == ""
+    for command in (
+        "getent ahosts debian.org",
+        "grep -rhoE 'https?://[^/ ]+' /etc/apt/sources.list* | head -n 1 | xargs curl -sS -m 3",
+        "apt-get update --error-on=any -o Acquire::Retries=0",
+    ):
+        assert offline.host.run("sh", "-c", command, check=False).returncode != 0, command
+
+
+def _flip(folder: Path) -> None:
+    wheel = next(folder.glob("wheels/numpy-*.whl"))
+    data = bytearray(wheel.read_bytes())
+    data[len(data) // 2] ^= 1
+    wheel.unlink()  # a link to the good one
+    wheel.write_bytes(data)
+
+
+def _lose(folder: Path) -> None:
+    next(folder.glob("debs/nginx_*.deb")).unlink()
+
+
+def _never_had(folder: Path) -> None:
+    next(folder.glob("wheels/fastapi-*.whl")).unlink()
+    _close(folder)
+
+
+def _half(folder: Path) -> None:
+    (folder / "MANIFEST.sha256").unlink()
+
+
+def _other_system(folder: Path) -> None:
+    about = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    (folder / "bundle.json").unlink()
+    (folder / "bundle.json").write_text(json.dumps(about | {"system": "debian 11 amd64 python3.9"}))
+    _close(folder)
+
+
+def _close(folder: Path) -> None:
+    (folder / "MANIFEST.sha256").unlink()
+    subprocess.run([sys.executable, MANIFEST, "write", folder], check=True, capture_output=True)
+
+
+FAULTS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
+    "a changed byte": (_flip, "COSY-BUNDLE-MANIFEST", "(changed)", "与清单不符"),
+    "a lost package": (_lose, "COSY-BUNDLE-MANIFEST", "(missing)", "与清单不符"),
+    "a wheel that never came": (_never_had, "COSY-BUNDLE-WHEELS", "fastapi==", "缺少服务所需的包"),
+    "half made": (_half, "COSY-BUNDLE-INCOMPLETE", "MANIFEST.sha256", "不是完整的离线包"),
+    "another system": (_other_system, "COSY-BUNDLE-SYSTEM", "debian 11 amd64", "离线包适用于"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_wrong_bundle_is_refused_and_changes_nothing(
+    offline: Tier, bundle: Path, fault: str
+) -> None:
+    spoil, code, says, says_zh = FAULTS[fault]
+    folder = BUILD / "wrong-bundle"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(bundle, folder, copy_function=os.link)
+    spoil(folder)
+    mark(offline.host)
+    run = offline.play("site", "-e", f"offline_bundle={folder}")
+    shutil.rmtree(folder)
+    assert run.rc != 0, run.tail
+    assert f"[{code}]" in run.said, run.tail
+    assert says in run.said
+    assert says_zh in run.said
+    assert changes(offline.host) == []
+
+
+def test_a_host_without_a_way_out_comes_to_speak(
+    offline: Tier, bundle: Path, prompt: bytes
+) -> None:
+    arguments = ("-e", f"offline_bundle={bundle}")
+    check = offline.play("site", *arguments, "--check")
+    assert check.rc == 0, check.tail
+    mark(offline.host)
+    run = offline.provision(*arguments)
+    print(f"offline: {run.seconds:.0f} s")
+    assert [path for path in changes(offline.host) if path.startswith("/etc/apt/")] == []
+    with offline.client() as client:
+        heard = voice.speak(client, prompt).content
+    assert voice.plausible(voice.seconds(heard), len(voice.TEXT))
+    again = offline.provision(*arguments)
+    assert again.recap("voice-lan")["changed"] == 0, again.tail
+    assert offline.host.run("ip", "route", "show", "default").stdout == ""
+
+
+def test_a_bundle_is_made_again_only_where_it_lacks_something(
+    made: tuple[Path, Run], lan: Tier, bundle: Path
+) -> None:
+    run = made[1]
+    assert "A host needs as much again" in run.said
+    assert not lan.host.run("ls", "/var/cache/cosyhost-bundle-work", check=False).stdout
