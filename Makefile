@@ -12,7 +12,7 @@ CONTROL_DEBS := python3-venv openssh-client npm
 TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng redis-server chromium curl
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
-LINTED := service/cosyhost tests
+LINTED := service/cosyhost tests roles/model/files/model.py
 export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -51,8 +51,8 @@ audit: .venv/ready ## proof from the live hosts of TIER: a table and build/audit
 test: lint test-unit test-browser test-e2e ## everything
 
 lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
-	.venv/bin/ruff check service tests
-	.venv/bin/ruff format --check service tests
+	.venv/bin/ruff check service tests roles
+	.venv/bin/ruff format --check service tests roles
 	.venv/bin/mypy $(LINTED)
 	.venv/bin/lint-imports --no-cache
 	.venv/bin/yamllint --strict .
@@ -78,9 +78,16 @@ down: tools ## end the demo and every host of the testbed
 lock: .venv/ready ## write the hash-locked requirements anew from their sources
 	for extra in web worker; do $(LOCK) --python-version 3.10 --extra $$extra -o files/requirements/$$extra.txt; done
 	$(LOCK) --python-version 3.11 --all-extras files/requirements/control.in -o files/requirements/control.txt
+	cd files/requirements/engine && $(LOCK_ENGINE) --extra worker $(SERVICE) cosyvoice-cu128.in -o cosyvoice-cu128.txt
+	cd files/requirements/engine && $(LOCK_ENGINE) vllm_omni-cu130.in -o vllm_omni-cu130.txt
+	cd files/requirements/engine && $(LOCK_ENGINE) --extra worker --no-emit-package torch $(SERVICE) cosyvoice-cpu.in \
+	  -o cosyvoice-cpu.txt && cat torch-cpu.txt >>cosyvoice-cpu.txt
 
-LOCK = .venv/bin/uv pip compile --quiet --universal --generate-hashes --no-header --no-annotate \
-	--no-emit-index-url --no-emit-find-links service/pyproject.toml
+# Python 3.11 to 3.13, as the role `engine` asks for.
+LOCK_ENGINE = $(CURDIR)/.venv/bin/uv pip compile $(LOCKED) --python-version 3.11
+SERVICE = $(CURDIR)/service/pyproject.toml
+LOCKED = --quiet --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links
+LOCK = .venv/bin/uv pip compile $(LOCKED) service/pyproject.toml
 
 # What the tests and the demo run for real, installed once.
 tools: .venv/ready

@@ -23,6 +23,7 @@ from tests.e2e.test_preflight import refusal
 from tests.e2e.tier import BUILD, ROOT, Run, Tier, changes, mark
 from tests.standin_cosyvoice.make_model import make_model
 from tests.testbed import Host, Testbed
+from tests.testbed.pip import WHEELHOUSE
 
 STANDIN = ROOT / "tests/standin_cosyvoice"
 LIMIT_S = 60
@@ -130,6 +131,7 @@ def site(
         "service_jobs_per_gpu": 1,
         "engine_kind": "cosyvoice",
         "engine_lock": str(ROOT / "files/requirements/worker.txt"),
+        "engine_pip_args": ["--find-links", WHEELHOUSE],
         "engine_upstream_url": "/srv/git/upstream",
         "engine_upstream_commit": git(folder / "git/upstream", "rev-parse", "HEAD"),
         "engine_matcha_url": "/srv/git/matcha",
@@ -243,10 +245,65 @@ def test_an_upgrade_keeps_the_engine_and_model_of_the_release_before(
         assert "/opt/cosyhost/engines/cosyvoice-" in found.stdout
 
 
+# A server of this kind needs a GPU and gigabytes: what is tried is its unit, its gate and its way
+# back. The program is a STAND-IN that answers /health, and on port 8092 doesn't start.
+STANDIN_VLLM = """#!/usr/bin/python3
+import http.server, os, pathlib, sys
+port = int(sys.argv[sys.argv.index("--port") + 1])
+model = pathlib.Path(sys.argv[2])
+cache = pathlib.Path(os.environ["XDG_CACHE_HOME"])
+if port == 8092:
+    sys.exit("broken on purpose")
+assert sys.argv[1] == "serve" and "cosyvoice3" in model.name and "--omni" in sys.argv
+assert sys.argv[sys.argv.index("--host") + 1] == "127.0.0.1"
+assert os.environ["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == os.environ["COSYVOICE3_TRT"] == "0"
+assert (cache / "s3tokenizer/speech_tokenizer_v3_25hz.onnx").is_file()
+class Health(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if self.path == "/health" else 404)
+        self.end_headers()
+http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
+"""
+SMI = "#!/bin/sh\necho '0, GPU-1, NVIDIA L20, 590.48.01, 8.9, 46068'\n"
+UNIT = "/etc/systemd/system/cosyhost-vllm.service"
+
+
+def test_the_vllm_server_is_gated_and_the_one_before_comes_back(site: Site) -> None:
+    host = site.tier.host
+    host.put(SMI, "/usr/local/bin/nvidia-smi", 0o755)
+    values: dict[str, object] = {
+        "engine_kind": "vllm_omni",
+        "engine_accelerator": "cu130",
+        "engine_ready_timeout_s": 15,
+    }
+    only = ("--tags", "model,engine")
+    refusal(site.play(*only, **values), "COSY-ENGINE-NOT-READY")  # there is no program yet
+    assert host.run("test", "-e", UNIT, check=False).returncode == 1
+    (folder,) = [name for name in site.files("/opt/cosyhost/engines") if "vllm_omni" in name]
+    host.put(STANDIN_VLLM, f"/opt/cosyhost/engines/{folder}/venv/bin/vllm", 0o755)
+    run = site.play(*only, **values)
+    assert run.rc == 0, run.tail
+    assert health(host, 8091)
+    moved = values | {"engine_url": "http://127.0.0.1:8092"}
+    said = refusal(site.play(*only, **moved), "COSY-ENGINE-NOT-READY")
+    assert "broken on purpose" in said
+    assert ":8092" not in host.run("cat", UNIT).stdout
+    assert health(host, 8091)
+
+
+def health(host: Host, port: int) -> bool:
+    """Whether the server answers; it may have been started just now."""
+    url = f"http://127.0.0.1:{port}/health"
+    ask = f"import urllib.request as r; print(r.urlopen({url!r}).status)"
+    retry = f'for _ in $(seq 50); do python3 -c "{ask}" && exit; sleep 0.2; done; exit 1'
+    return host.run("sh", "-c", retry, check=False).returncode == 0
+
+
 def test_uninstall_takes_engines_and_purge_the_models(site: Site) -> None:
     run = site.tier.play("uninstall", *site.arguments())
     assert run.rc == 0, run.tail
-    there = site.tier.host.run("sh", "-c", "ls -d /opt/cosyhost /var/lib/cosyhost/models || true")
+    gone = f"/opt/cosyhost {UNIT} /var/cache/cosyhost-vllm"
+    there = site.tier.host.run("sh", "-c", f"ls -d {gone} /var/lib/cosyhost/models || true")
     assert there.stdout.split() == ["/var/lib/cosyhost/models"]
     run = site.tier.play("uninstall", *site.arguments(purge=True))
     assert run.rc == 0, run.tail

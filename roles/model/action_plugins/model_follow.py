@@ -26,7 +26,7 @@ LOOK_EVERY_S = 2
 SHOW_EVERY_S = 15
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
+class ActionModule(ActionBase):
     """Ansible's entry point."""
 
     _requires_connection = True
