@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from . import network, records
 from .errors import TestbedError
@@ -79,6 +81,16 @@ class WanClient(Client):
             self._process.kill()
             _, said = self._process.communicate()
             raise TestbedError(f"the link of {self.name} does not come up: {said.strip()[-300:]}")
+
+    @contextmanager
+    def outage(self) -> Iterator[None]:
+        """A line that is dead: frames go nowhere, and neither end is told."""
+        link = self._settings.link(self.name)
+        call("ip", "link", "set", link, "down")
+        try:
+            yield
+        finally:
+            call("ip", "link", "set", link, "up")
 
     def down(self) -> None:
         """Take the link and the namespace away."""

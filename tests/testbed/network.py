@@ -17,6 +17,7 @@ INSIDE = "host0"  # what every host and client calls its own end
 RATE = re.compile(r"(\d+(?:\.\d+)?)([kmg]?)bit")
 FACTOR = {"": 1, "k": 1_000, "m": 1_000_000, "g": 1_000_000_000}
 FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 
 
 def ensure_bridge(settings: Settings) -> None:
@@ -81,6 +82,15 @@ def configure(settings: Settings, netns: str, address: str) -> None:
         f"route replace default via {settings.gateway}",
     )
     call("ip", "-netns", netns, "-batch", "-", input="\n".join(orders) + "\n")
+
+
+def use_cubic(netns: str) -> None:
+    """Let TCP be as on users' machines (Windows, macOS, Linux); else it is as on this machine."""
+    allowed = ALLOWED.read_text().split()
+    if "cubic" not in allowed:  # a namespace may choose only among these
+        ALLOWED.write_text(" ".join([*allowed, "cubic"]))
+    command = ("sysctl", "-q", "-w", "net.ipv4.tcp_congestion_control=cubic")
+    call("ip", "netns", "exec", netns, *command)
 
 
 def hardware_address(address: str) -> str:

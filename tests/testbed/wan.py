@@ -112,6 +112,7 @@ def connect(settings: Settings, name: str, address: str, speed_mbit: int | None)
         command = ("ethtool", "-s", network.INSIDE, "speed", str(speed_mbit), "duplex", "full")
         call("ip", "netns", "exec", netns, *command)
     network.configure(settings, netns, address)
+    network.use_cubic(netns)
     return inner, outer
 
 

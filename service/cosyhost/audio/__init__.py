@@ -1,12 +1,13 @@
 """Sound as bytes: prompt audio checked and normalised, outputs encoded."""
 
 from cosyhost.audio.encode import MEDIA_TYPES, encode, wav_header
-from cosyhost.audio.prompt import Prompt, read_prompt
+from cosyhost.audio.prompt import Prompt, keep_decoder_waiting, read_prompt
 
 __all__ = [
     "MEDIA_TYPES",
     "Prompt",
     "encode",
+    "keep_decoder_waiting",
     "read_prompt",
     "wav_header",
 ]

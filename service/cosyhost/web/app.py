@@ -13,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.routing import Match
 
 from cosyhost import __version__
+from cosyhost.audio import keep_decoder_waiting
 from cosyhost.config import Config
 from cosyhost.errors import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 from cosyhost.jobs import UNSEEN_S
@@ -49,6 +50,7 @@ def create_app(config: Config, password: str | None) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await run_in_threadpool(keep_decoder_waiting)
         tending = asyncio.create_task(_tend(services))
         yield
         tending.cancel()

@@ -10,7 +10,7 @@ let loading = null;
  * @param {string} vendor address of the folder with libflac's files, with a slash at its end
  * @returns {Promise<object>} libflacjs's API
  */
-function loadLibFlac(vendor) {
+export function loadLibFlac(vendor) {
   loading ??= new Promise((resolve, reject) => {
     if (!globalThis.WebAssembly) throw new Error('no WebAssembly');
     const ownFetch = window.fetch;

@@ -238,7 +238,7 @@ class Widget {
     });
     // A hand on its way here: fetch what it will need.
     for (const sign of ['pointerenter', 'focusin', 'dragenter']) {
-      on(root, sign, () => load(this.slot, this.key).catch(() => {}));
+      on(root, sign, () => load(this.slot, this.key).then(() => this.slot.session.warm(), () => {}));
     }
   }
 

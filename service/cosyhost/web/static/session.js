@@ -51,6 +51,12 @@ export class Session {
     this.pinned = false;
   }
 
+  /** A hand is on its way: have at hand what will compress what it chooses. */
+  warm() {
+    import('./flac.js').then(({ loadLibFlac }) => loadLibFlac(this.options.vendor)).catch(() => {});
+    import('./opus.js').catch(() => {});
+  }
+
   /** @param {Blob} file with a `name` when it has one */
   async take(file) {
     const turn = this.#next(true);
