@@ -301,8 +301,8 @@ UPLOAD_OFFSET_WRONG = Kind(
     409,
     "分块（位置 {offset}）与这段上传不符。",
     "The chunk at {offset} does not fit this upload.",
-    "分块为 65536 字节，从它的整数倍处开始；用 GET 查询已收到哪些。",
-    "Chunks have 65536 bytes and begin at a multiple of that; GET tells which are there.",
+    "分块为 32768 字节，从它的整数倍处开始；用 GET 查询已收到哪些。",
+    "Chunks have 32768 bytes and begin at a multiple of that; GET tells which are there.",
 )
 UPLOAD_DAMAGED = Kind(
     "upload_damaged",

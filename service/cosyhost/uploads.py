@@ -26,7 +26,7 @@ from cosyhost.errors import (
 )
 from cosyhost.voices import Library
 
-CHUNK_BYTES = 65_536
+CHUNK_BYTES = 32_768
 UNFINISHED_TTL_S = 3600
 # Less than `voices.UNNAMED_PROMPT_TTL_S`: what is said to be there is there.
 FINISHED_TTL_S = 20 * 3600

@@ -78,7 +78,7 @@ with socket.create_connection((sys.argv[1], int(sys.argv[2]))) as peer:
 """
 # Notes when a file is chosen and each state that the widget shows, and counts audio bytes sent.
 WATCH = """
-  window.bench = { chosen: 0, states: [], sent: 0 };
+  window.bench = { chosen: 0, states: [], sent: 0, length: 0, asked: [] };
   document.addEventListener('change', (event) => {
     if (event.target.type === 'file') bench.chosen = performance.now();
   }, true);
@@ -90,7 +90,11 @@ WATCH = """
   }).observe(document, { subtree: true, attributes: true, attributeFilter: ['data-state'] });
   const own = window.fetch;
   window.fetch = (where, init) => {
-    if (init?.method === 'PATCH') bench.sent += init.body.byteLength;
+    if (init?.method === 'PATCH') {
+      bench.sent += init.body.byteLength;
+      bench.length = Number(init.headers['Upload-Length']);
+    }
+    if (String(where).includes('/v1/uploads/')) bench.asked.push(performance.now());
     return own(where, init);
   };
 """
@@ -99,10 +103,12 @@ READY = """() => {
   if (!bench.chosen || !ready) return null;
   const requests = performance.getEntriesByType('resource')
     .filter((entry) => entry.name.includes('/v1/uploads/') && entry.startTime >= bench.chosen);
-  const trace = requests.map((r) => [r.startTime, r.responseEnd].map((t) => Math.round(t - bench.chosen)));
+  const began = Math.min(...bench.asked.filter((at) => at >= bench.chosen));
   return {
-    seconds: (ready.at - bench.chosen) / 1000, sent: bench.sent, trace,
-    upload_s: (Math.max(...requests.map((r) => r.responseEnd)) - requests[0].startTime) / 1000,
+    seconds: (ready.at - bench.chosen) / 1000,
+    upload_s: (Math.max(...requests.map((r) => r.responseEnd)) - began) / 1000,
+    sent: bench.sent,
+    size: bench.length,
   };
 }"""
 STOCK_READY = """() => {
@@ -114,12 +120,16 @@ STOCK_READY = """() => {
 
 @dataclass(frozen=True)
 class Ready:
-    """How a chosen file became a voice: seconds, bytes of audio sent."""
+    """How a chosen file became a voice.
+
+    `upload_s` is from the first question to the server to its last answer, its check included;
+    `sent` are the bytes of audio that left, repeated ones included, of the `size` that it has.
+    """
 
     seconds: float
     upload_s: float
     sent: int
-    trace: list[list[int]]
+    size: int
 
 
 def long_prompt(seed: int = 0) -> bytes:
@@ -174,13 +184,18 @@ def visit(browser: Browser, url: str, **memory: object) -> Page:
     return page
 
 
-def choose(page: Page, file: Path) -> Ready:
+def begin(page: Page, file: Path) -> None:
     """The hand comes to the button, the dialog opens, the file is chosen."""
-    page.evaluate("Object.assign(bench, { chosen: 0, states: [], sent: 0 })")
+    page.evaluate("Object.assign(bench, { chosen: 0, states: [], sent: 0, length: 0, asked: [] })")
     button = page.locator("#cosy-prompt button[data-do=pick], #cosy-prompt button[data-do=replace]")
     button.locator("visible=true").first.hover()
     page.wait_for_timeout(DIALOG_S * 1000)
     page.set_input_files("#cosy-prompt input[type=file]", file)
+
+
+def choose(page: Page, file: Path) -> Ready:
+    """Choose a file and wait until it is a voice."""
+    begin(page, file)
     return ready(page)
 
 
@@ -241,7 +256,6 @@ def speeds(bed: Testbed, tier: Tier, runs: int, file: Path) -> dict[str, Any]:
                 first, again = own(browser, tier.url, file, small=mode == "slow mode")
                 found.append(first)
                 known.append(again)
-                print(f"  {mode}: {first}", flush=True)
             tcp_s.append(plain_tcp(client, tier.host, own_s["lossless"][-1].sent))
             print(
                 f"{turn + 1}/{runs}: stock {stock_s[-1]:.2f} s, "
@@ -270,6 +284,50 @@ def speeds(bed: Testbed, tier: Tier, runs: int, file: Path) -> dict[str, Any]:
     }
 
 
+def outages(bed: Testbed, tier: Tier, file: Path) -> dict[str, Any]:
+    """What an outage costs, and an upload that has to live through ten."""
+    whole_s, broken_s, again = [], [], []
+    with bed.wan_client("person", **OUTAGE_LINE) as client:
+        with chromium.on_line(client, secure=[tier.url]) as browser:
+            for turn in range(OUTAGE_RUNS):
+                whole_s.append(lossless(browser, tier.url, file, client, 0).seconds)
+                broken = lossless(browser, tier.url, file, client, 1)
+                broken_s.append(broken.seconds)
+                again.append(broken.sent - broken.size)
+                print(f"outage {turn + 1}/{OUTAGE_RUNS}: {whole_s[-1]:.2f} s, {broken}", flush=True)
+            many = lossless(browser, tier.url, file, client, OUTAGES)
+            print(f"{OUTAGES} outages: {many}", flush=True)
+    extra_s = statistics.median(broken_s) - statistics.median(whole_s) - OUTAGE_S
+    return {
+        "outage_extra_s": round(extra_s, 2),
+        "outage_resent_kib": round(max(again) / 1024, 1),
+        "ten_outages_s": round(many.seconds, 1),
+        "ten_outages_resent_kib": round((many.sent - many.size) / 1024, 1),
+    }
+
+
+def lossless(browser: Browser, url: str, file: Path, client: WanClient, dead: int) -> Ready:
+    """Send it lossless on a line that dies so many times, spread over the upload."""
+    page = visit(browser, url)
+    begin(page, file)
+    page.get_by_text("Lossless", exact=True).click()
+    bar = page.locator("#cosy-prompt [role=progressbar]")
+    for turn in range(dead):
+        # Each from another place; a line that has just come back is given time to move.
+        least = 100 * (turn + 1) // (dead + 2)
+        page.wait_for_function(
+            "([bar, least]) => Number(bar.ariaValueNow) >= least",
+            arg=[bar.element_handle(), least], timeout=60_000, polling=50,
+        )  # fmt: skip
+        with client.outage():
+            page.wait_for_timeout(OUTAGE_S * 1000)
+    done = ready(page)
+    if "Ready" not in page.inner_text("#cosy-prompt [role=status]"):
+        raise SystemExit("upload: no valid voice after an outage")
+    page.context.close()
+    return done
+
+
 def main() -> None:
     """Measure; one JSON line last."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
@@ -279,7 +337,7 @@ def main() -> None:
     with lan_host(options.keep) as (bed, tier), tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "recording.wav"
         file.write_bytes(long_prompt())
-        figures = speeds(bed, tier, options.runs, file)
+        figures = speeds(bed, tier, options.runs, file) | outages(bed, tier, file)
     print(json.dumps(figures))
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import soundfile
 
-CHUNK = 65536
+CHUNK = 32768
+IN_FLIGHT = 4 * CHUNK  # what may be under way at once, and so be sent again after an outage
 SERVICE = Path(__file__).parents[2] / "service"
 STATIC = SERVICE / "cosyhost/web/static"
 _build = runpy.run_path(str(SERVICE / "hatch_build.py"))

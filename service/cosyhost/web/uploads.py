@@ -65,7 +65,7 @@ async def patch_upload(
     upload_offset: Annotated[int, Header(ge=0)],
     upload_length: Annotated[int, Header(ge=0)],
 ) -> Response:
-    """Take one chunk of 64 KiB (the last may be shorter), at its offset, in any order."""
+    """Take one chunk of 32 KiB (the last may be shorter), at its offset, in any order."""
     data = bytearray()
     async for part in request.stream():
         data += part
