@@ -23,8 +23,8 @@ FLAGS = (
 def on_line(client: Client, *, secure: Sequence[str] = ()) -> Iterator[Browser]:
     """A browser on the client's line, until the context ends.
 
-    `secure`: http:// origins that it takes for secure ones. Opus and the microphone need one; a tier
-    without TLS is none.
+    `secure`: http:// origins that it takes for secure ones. Opus and the microphone need one; a
+    tier without TLS is none.
     """
     program = shutil.which("chromium")
     if program is None:

@@ -18,8 +18,6 @@ import argparse
 import json
 import statistics
 import tempfile
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -35,9 +33,9 @@ from tests.e2e.tier import Tier
 from tests.testbed import Host, Testbed, WanClient
 
 RUNS = 7
-LINE = {"up_mbit": 5.0, "down_mbit": 20.0, "delay_ms": 20.0, "loss_pct": 1.0}
+LINE: dict[str, Any] = {"up_mbit": 5.0, "down_mbit": 20.0, "delay_ms": 20.0, "loss_pct": 1.0}
 # The lossless upload takes some seconds here, so that outages fall into it.
-OUTAGE_LINE = {"up_mbit": 1.0, "down_mbit": 5.0, "delay_ms": 20.0, "loss_pct": 0.0}
+OUTAGE_LINE: dict[str, Any] = {"up_mbit": 1.0, "down_mbit": 5.0, "delay_ms": 20.0, "loss_pct": 0.0}
 OUTAGE_RUNS, OUTAGE_S, OUTAGES = 3, 10.0, 10
 PROMPT_S, DIALOG_S = 15, 1.0
 STOCK_PORT, STOCK_EDGE_PORT, SINK_PORT = 7999, 8080, 7998
@@ -287,16 +285,19 @@ def speeds(bed: Testbed, tier: Tier, runs: int, file: Path) -> dict[str, Any]:
 def outages(bed: Testbed, tier: Tier, file: Path) -> dict[str, Any]:
     """What an outage costs, and an upload that has to live through ten."""
     whole_s, broken_s, again = [], [], []
-    with bed.wan_client("person", **OUTAGE_LINE) as client:
-        with chromium.on_line(client, secure=[tier.url]) as browser:
-            for turn in range(OUTAGE_RUNS):
-                whole_s.append(lossless(browser, tier.url, file, client, 0).seconds)
-                broken = lossless(browser, tier.url, file, client, 1)
-                broken_s.append(broken.seconds)
-                again.append(broken.sent - broken.size)
-                print(f"outage {turn + 1}/{OUTAGE_RUNS}: {whole_s[-1]:.2f} s, {broken}", flush=True)
-            many = lossless(browser, tier.url, file, client, OUTAGES)
-            print(f"{OUTAGES} outages: {many}", flush=True)
+    with (
+        bed.wan_client("person", **OUTAGE_LINE) as client,
+        chromium.on_line(client, secure=[tier.url]) as browser,
+    ):
+        for turn in range(OUTAGE_RUNS):
+            whole_s.append(lossless(browser, tier.url, file, client, 0).seconds)
+            broken = lossless(browser, tier.url, file, client, 1)
+            broken_s.append(broken.seconds)
+            again.append(broken.sent - broken.size)
+            print(f"outage {turn + 1}/{OUTAGE_RUNS}: {whole_s[-1]:.2f} s, {broken}", flush=True)
+        many = lossless(browser, tier.url, file, client, OUTAGES)
+        print(f"{OUTAGES} outages: {many}", flush=True)
+
     extra_s = statistics.median(broken_s) - statistics.median(whole_s) - OUTAGE_S
     return {
         "outage_extra_s": round(extra_s, 2),

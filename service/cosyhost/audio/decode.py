@@ -154,7 +154,7 @@ def _with_libsndfile(data: bytes) -> _Sound:
         with soundfile.SoundFile(io.BytesIO(data)) as file:
             rate = file.samplerate
             _check_shape(rate, file.channels)
-            # In one go: after each block soundfile seeks, which decodes Ogg for a third of a second.
+            # In one go: soundfile seeks after each block, and in Ogg each seek decodes anew.
             samples = file.read(int(MAX_S * rate) + 1, dtype="float32", always_2d=True)
             samples = _bounded([samples], rate)
             # An Ogg page says where it ends, not how much there is; its end mark was checked.
