@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright
 
 from tests.testbed import Client
 
@@ -20,7 +20,9 @@ FLAGS = (
 
 
 @contextmanager
-def on_line(client: Client, *, secure: Sequence[str] = ()) -> Iterator[Browser]:
+def on_line(
+    playwright: Playwright, client: Client, *, secure: Sequence[str] = ()
+) -> Iterator[Browser]:
     """A browser on the client's line, until the context ends.
 
     `secure`: http:// origins that it takes for secure ones. Opus and the microphone need one; a
@@ -32,7 +34,7 @@ def on_line(client: Client, *, secure: Sequence[str] = ()) -> Iterator[Browser]:
     flags = list(FLAGS)
     if secure:
         flags.append(f"--unsafely-treat-insecure-origin-as-secure={','.join(secure)}")
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as folder:
         inside = Path(folder) / "chromium"
         inside.write_text(f'#!/bin/sh\nexec {shlex.join(client.command(program))} "$@"\n')
         inside.chmod(0o755)

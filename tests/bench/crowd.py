@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, Page, Request
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from tests import chromium, prompts
 from tests.bench._lan import lan_host
@@ -174,11 +174,12 @@ def measure(bed: Testbed, tier: Tier, seconds: float) -> dict[str, Any]:
     web = Web(host)
     addresses = [str(subnet[FIRST_ADDRESS + n]) for n in range(IDLE - REAL + BUSY)]
     with ExitStack() as stack:
+        playwright = stack.enter_context(sync_playwright())
         real = []
         for n in range(REAL):
             client = bed.client(f"real{n}")
             stack.callback(client.down)
-            browser = stack.enter_context(chromium.on_line(client))
+            browser = stack.enter_context(chromium.on_line(playwright, client))
             real.append((client, *open_page(browser, tier.url)))
         recorded = real[0][2].all()
         client = bed.client("crowd")

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests import chromium, prompts
 from tests.bench._lan import lan_host
@@ -244,10 +244,11 @@ def speeds(bed: Testbed, tier: Tier, runs: int, file: Path) -> dict[str, Any]:
     known: list[Ready] = []
     stock_s, tcp_s = [], []
     with ExitStack() as stack:
+        playwright = stack.enter_context(sync_playwright())
         client = stack.enter_context(bed.wan_client("person", **LINE))
         stock_url = stack.enter_context(stock_gradio(tier.host))
         stack.enter_context(background(tier.host, "bench-sink", "python3", "-c", SINK))
-        browser = stack.enter_context(chromium.on_line(client, secure=[tier.url]))
+        browser = stack.enter_context(chromium.on_line(playwright, client, secure=[tier.url]))
         for turn in range(runs):
             stock_s.append(stock(browser, stock_url, file))
             for mode, found in own_s.items():
@@ -287,7 +288,8 @@ def outages(bed: Testbed, tier: Tier, file: Path) -> dict[str, Any]:
     whole_s, broken_s, again = [], [], []
     with (
         bed.wan_client("person", **OUTAGE_LINE) as client,
-        chromium.on_line(client, secure=[tier.url]) as browser,
+        sync_playwright() as playwright,
+        chromium.on_line(playwright, client, secure=[tier.url]) as browser,
     ):
         for turn in range(OUTAGE_RUNS):
             whole_s.append(lossless(browser, tier.url, file, client, 0).seconds)

@@ -7,7 +7,7 @@ import * as memory from './memory.js';
 import { Upload } from './uploader.js';
 
 const TRIM_WAIT_MS = 800;
-const PATIENCE_S = 6; // longer than this for the lossless one, and the small one is chosen
+const PATIENCE_S = 4; // longer than this for the lossless one, and the small one is chosen
 // Speech at 24 kHz mono, bytes a second: FLAC as measured, and the least it ever takes.
 const FLAC_BYTES_S = 27600;
 const FLAC_LEAST_BYTES_S = 10000;
