@@ -6,6 +6,7 @@ import io
 import os
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,98 @@ def bad_prompts() -> dict[str, tuple[bytes, str]]:
         "cut in half": (whole[: len(whole) // 2], "prompt_truncated"),
         "zero bytes": (b"", "prompt_empty"),
     }
+
+
+def filmed(container: str, codec: str) -> bytes:
+    """The prompt as a phone ("ipod", "aac") or a browser ("webm", "libopus") records it."""
+    import av
+
+    data, rate = samples()
+    times = np.arange(int(len(data) * 48_000 / rate)) * rate / 48_000
+    sound = np.interp(times, np.arange(len(data)), data).astype(np.float32)
+    target = io.BytesIO()
+    with av.open(target, "w", format=container) as file:
+        stream = file.add_stream(codec, rate=48_000)
+        assert isinstance(stream, av.AudioStream)
+        stream.layout = "mono"
+        frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+        frame.sample_rate = 48_000
+        size = stream.codec_context.frame_size
+        shape = av.AudioResampler(format=stream.format.name, layout="mono", frame_size=size)
+        for part in [*shape.resample(frame), *shape.resample(None), None]:
+            file.mux(stream.encode(part))
+    return target.getvalue()
+
+
+def flac_bomb(hours: int) -> bytes:
+    """Silence that takes 13 kB an hour and 115 MB once decoded: FLAC frames of one constant.
+
+    The format is that of RFC 9639: 16 kHz, mono, 16 bit, 65,535 samples a frame.
+    """
+    block, rate = 65_535, 16_000
+    frames = hours * 3600 * rate // block
+    info = struct.pack(">HH", block, block) + bytes(6)  # frame sizes: not known
+    info += (rate << 44 | 15 << 36 | frames * block).to_bytes(8, "big") + bytes(16)  # no MD5
+    parts = [b"fLaC", b"\x80\0\0\x22", info]
+    for number in range(frames):
+        # Fixed blocks; a 16-bit size follows, the rate is STREAMINFO's; mono, 16 bit.
+        head = b"\xff\xf8\x70\x08" + _utf8(number) + struct.pack(">H", block - 1)
+        frame = head + bytes([_crc8(head)]) + b"\0\0\0"  # a constant subframe: 0
+        parts += [frame, struct.pack(">H", _crc16(frame))]
+    return b"".join(parts)
+
+
+def _utf8(number: int) -> bytes:
+    return chr(number).encode("utf-8", "surrogatepass")
+
+
+def _crc(data: bytes, bits: int, polynomial: int) -> int:
+    rest = 0
+    for byte in data:
+        rest ^= byte << (bits - 8)
+        for _ in range(8):
+            rest <<= 1
+            if rest >> bits:
+                rest ^= polynomial | 1 << bits
+    return rest
+
+
+def _crc8(data: bytes) -> int:
+    return _crc(data, 8, 0x07)
+
+
+def _crc16(data: bytes) -> int:
+    return _crc(data, 16, 0x8005)
+
+
+def odd(rate: int, channels: int) -> bytes:
+    """A tenth of a second of nothing, in a shape nobody records in."""
+    return wav(np.zeros((rate // 10, channels), dtype=np.float32), rate)
+
+
+def half(data: bytes) -> bytes:
+    """A file whose sending broke off."""
+    return data[: len(data) // 2]
+
+
+def flipped() -> bytes:
+    """The prompt as FLAC with one byte changed."""
+    flac = bytearray(encoded(*samples(), "FLAC"))
+    flac[len(flac) // 2] ^= 0xFF
+    return bytes(flac)
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "cut MP3": (lambda: half(encoded(*samples(), "MP3")), "prompt_truncated"),
+    "cut Ogg": (lambda: half(encoded(*samples(), "OGG")), "prompt_truncated"),
+    "cut FLAC": (lambda: half(encoded(*samples(), "FLAC")), "prompt_truncated"),
+    "cut WebM": (lambda: half(filmed("webm", "libopus")), "prompt_truncated"),
+    "cut M4A": (lambda: half(filmed("ipod", "aac")), "prompt_truncated"),
+    "a flipped byte in FLAC": (flipped, "prompt_truncated"),
+    "57 hours in a megabyte": (lambda: flac_bomb(57), "prompt_too_long"),
+    "a playlist": (lambda: b"#EXTM3U\nhttp://192.0.2.1/a.mp3\n", "prompt_not_audio"),
+    "32 channels": (lambda: odd(48_000, 32), "prompt_unusual"),
+    "1 kHz": (lambda: odd(1_000, 1), "prompt_low_rate"),
+    "768 kHz": (lambda: odd(768_000, 1), "prompt_unusual"),
+}
+"""Files that are cut, changed or made to harm, and the code of the problem each must meet."""

@@ -217,8 +217,8 @@ PROMPT_NOT_AUDIO = Kind(
 PROMPT_TRUNCATED = Kind(
     "prompt_truncated",
     422,
-    "提示音频不完整，后半段缺失。",
-    "The prompt audio is cut off: its end is missing.",
+    "提示音频不完整：后半段缺失，或中间有损坏。",
+    "The prompt audio is incomplete: its end is missing, or it is damaged in between.",
     "请重新导出或重新上传这个文件。",
     "Export the file again, or upload it again.",
 )

@@ -190,6 +190,16 @@ def test_script_tags_in_a_name_are_text(visit: Visit) -> None:
     assert studio.page.locator(".cp img").count() == 0
 
 
+def test_a_name_of_10_000_characters_breaks_no_layout(visit: Visit) -> None:
+    studio = visit(**PHONE)
+    studio.choose(sounds.wav(4), "很长的名字" * 2000 + ".wav")
+    studio.reaches("ready")
+    box = studio.page.locator(".cp").bounding_box()
+    assert box is not None
+    assert box["height"] < 780
+    assert studio.page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
 def test_a_file_can_be_dropped_and_pasted(visit: Visit) -> None:
     script = """([type, data]) => {
       const bytes = Uint8Array.from(atob(data), (c) => c.charCodeAt(0));

@@ -72,9 +72,7 @@ def is_whole(data: bytes) -> bool:
     checked after decoding.
     """
     if data[:4] == b"OggS":
-        # The last page carries the end-of-stream flag (RFC 3533, 6).
-        last = data.rfind(b"OggS")
-        return last + 6 <= len(data) and data[last + 5] & 0x04 != 0
+        return _ogg_is_whole(data)
     if data[:4] != b"RIFF":
         return _mp3_is_whole(data)
     at = 12
@@ -84,6 +82,15 @@ def is_whole(data: bytes) -> bool:
             return size in _UNKNOWN_LENGTHS or len(data) - at - 8 >= int(size)
         at += 8 + size + size % 2
     return False
+
+
+def _ogg_is_whole(data: bytes) -> bool:
+    """Whether the last page is all there and carries the end-of-stream flag (RFC 3533, 6)."""
+    at = data.rfind(b"OggS")
+    if len(data) < at + 27 or not data[at + 5] & 0x04:
+        return False
+    table = data[at + 27 : at + 27 + data[at + 26]]
+    return len(data) >= at + 27 + data[at + 26] + sum(table)
 
 
 def _mp3_is_whole(data: bytes) -> bool:
@@ -151,7 +158,11 @@ def _bounded(blocks: Iterable[npt.NDArray[np.float32]], rate: int) -> npt.NDArra
 
 def _with_libsndfile(data: bytes) -> _Sound:
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        file = soundfile.SoundFile(io.BytesIO(data))
+    except soundfile.LibsndfileError:
+        raise Problem(PROMPT_NOT_AUDIO) from None
+    try:
+        with file:
             rate = file.samplerate
             _check_shape(rate, file.channels)
             # In one go: soundfile seeks after each block, and in Ogg each seek decodes anew.
@@ -159,8 +170,8 @@ def _with_libsndfile(data: bytes) -> _Sound:
             samples = _bounded([samples], rate)
             # An Ogg page says where it ends, not how much there is; its end mark was checked.
             declared = file.frames if file.format == "FLAC" else None
-    except soundfile.LibsndfileError:
-        raise Problem(PROMPT_NOT_AUDIO) from None
+    except soundfile.LibsndfileError:  # it began well
+        raise Problem(PROMPT_TRUNCATED) from None
     return _Sound(samples, rate, declared)
 
 

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -12,6 +16,7 @@ import redis
 from cosyhost.config import Config
 from cosyhost.uploads import CHUNK_BYTES, UPLOADS_PER_USER
 from tests import prompts
+from tests.unit.service.conftest import eventually
 from tests.unit.service.test_api import refusal
 
 
@@ -25,7 +30,7 @@ def offsets(data: bytes) -> list[int]:
 
 @pytest.fixture
 def sound() -> bytes:
-    """A prompt of five chunks."""
+    """A prompt of many chunks."""
     data = prompts.lasting(6)
     assert len(offsets(data)) > 3
     return data
@@ -130,14 +135,54 @@ def test_two_tabs_that_disagree_on_the_length_are_told(user: httpx.Client) -> No
     user.delete(f"/v1/uploads/{name(data)}")
 
 
-@pytest.mark.parametrize("bad", sorted(prompts.bad_prompts()))
+def stored(config: Config) -> set[Path]:
+    """Every file of the store."""
+    return {path for path in Path(urlsplit(config.store.url).path).rglob("*") if path.is_file()}
+
+
+def keys_of(user: httpx.Client, client: redis.Redis) -> list[bytes]:
+    """What Redis has of a user."""
+    return list(client.scan_iter(f"*{user.cookies['cosyhost_user']}*"))
+
+
+BAD = {name: (lambda data=data: data, code) for name, (data, code) in prompts.bad_prompts().items()}
+
+
+@pytest.mark.parametrize("bad", [*BAD, *prompts.HOSTILE])
 def test_a_bad_prompt_is_refused_and_leaves_nothing(
-    user: httpx.Client, client: redis.Redis, bad: str
+    user: httpx.Client, client: redis.Redis, config: Config, bad: str
 ) -> None:
-    data, code = prompts.bad_prompts()[bad]
+    make, code = {**BAD, **prompts.HOSTILE}[bad]
+    data, before = make(), stored(config)
     answers = [send(user, data, offset) for offset in offsets(data)] or [send(user, data, 0)]
-    assert refusal(answers[-1])["code"] == code
-    assert not client.exists(f"upload:{user.cookies['cosyhost_user']}:{name(data)}")
+    assert all(answer.status_code == 204 for answer in answers[:-1])
+    problem = refusal(answers[-1])
+    assert problem["code"] == code
+    assert re.search("[\u4e00-\u9fff]", problem["detail_zh"])
+    assert problem["detail"].isascii()
+    assert keys_of(user, client) == []
+    assert stored(config) == before
+    known = user.post("/v1/audio/voices", data={"name": "bad", "upload": name(data)})
+    assert refusal(known)["code"] == "upload_unknown"
+
+
+def test_two_tabs_that_send_the_same_at_once_make_one_prompt(
+    user: httpx.Client, client: redis.Redis, config: Config
+) -> None:
+    data = prompts.lasting(7.5)
+    before = stored(config)
+
+    def tab(_: int) -> list[httpx.Response]:
+        with httpx.Client(base_url=user.base_url, cookies=user.cookies, timeout=30) as own:
+            return [send(own, data, offset) for offset in offsets(data)]
+
+    with ThreadPoolExecutor(2) as pool:
+        tabs = list(pool.map(tab, range(2)))
+    assert {answer.status_code for answers in tabs for answer in answers} <= {200, 204}
+    assert all(answers[-1].status_code == 200 for answers in tabs)
+    assert tabs[0][-1].json() == tabs[1][-1].json()
+    assert len(stored(config) - before) == 1
+    assert [key.split(b":")[0] for key in keys_of(user, client)] == [b"uploaded"]
 
 
 def test_a_file_over_the_limit_is_refused_at_its_first_chunk(
@@ -159,14 +204,21 @@ def test_too_many_unfinished_uploads_are_refused_with_a_time(user: httpx.Client)
         user.delete(f"/v1/uploads/{name(data)}")
 
 
-def test_a_chunk_after_expiry_begins_anew(
-    user: httpx.Client, client: redis.Redis, sound: bytes
-) -> None:
-    send(user, sound, 0)
-    key = f"upload:{user.cookies['cosyhost_user']}:{name(sound)}"
+def test_a_chunk_after_expiry_begins_anew(user: httpx.Client, client: redis.Redis) -> None:
+    data = prompts.lasting(8.5)
+    *early, last = offsets(data)
+    for offset in early:
+        send(user, data, offset)
+    (key,) = keys_of(user, client)
     assert 0 < client.ttl(key) <= 3600
-    client.delete(key)
-    assert send(user, sound, CHUNK_BYTES).headers["upload-offset"] == "0"
+    client.pexpire(key, 1)
+    eventually(lambda: not client.exists(key), "the upload's end")
+    assert refusal(user.get(f"/v1/uploads/{name(data)}"))["code"] == "upload_unknown"
+    late = send(user, data, last)
+    assert (late.status_code, late.headers["upload-offset"]) == (204, "0")
+    assert user.get(f"/v1/uploads/{name(data)}").json()["have"] == [last]
+    answers = [send(user, data, offset) for offset in early]
+    assert answers[-1].json()["complete"]
 
 
 @pytest.mark.parametrize("sha256", ["x" * 64, "0" * 63, "A" * 64, "..%2f" * 13])
