@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import httpx
 
@@ -199,7 +199,7 @@ async def _main() -> None:
     began = time.monotonic()
     await asyncio.gather(*(person.upload(began + plan.seconds) for person in busy))
     report.seconds = time.monotonic() - began
-    print(json.dumps(asdict(report)), flush=True)
+    print(json.dumps(vars(report)), flush=True)
     await stdin.read()
     for person in [*idle, *busy]:
         for task in person.holding:

@@ -58,9 +58,9 @@ class Recorder:
         self._url = url
         self._asked: list[Request] = []
         self._ended: set[Request] = set()
-        page.on("request", self._asked.append)
-        page.on("requestfinished", self._ended.add)
-        page.on("requestfailed", self._ended.add)
+        page.on("request", lambda asked: self._asked.append(asked))
+        page.on("requestfinished", lambda asked: self._ended.add(asked))
+        page.on("requestfailed", lambda asked: self._ended.add(asked))
 
     def all(self) -> list[Asked]:
         """In the order in which they were made."""

@@ -101,7 +101,10 @@ export class Session {
       : encoded.format !== 'opus' || (mode === 'auto' && this.thin_bps));
     // What is under way already is not begun again.
     if (this.sound && (this.state === 'preparing' || !fits)) this.#prepare(this.#next(false));
-    else this.#say();
+    else {
+      this.#keep(); // a reload must not undo the choice
+      this.#say();
+    }
   }
 
   /** Someone waits for this very hash: the format stays as it is. */
@@ -170,9 +173,13 @@ export class Session {
       if (turn === this.turn) this.#fail(error);
       return;
     }
-    const { key, name, mode, originalBytes, encoded } = this;
-    memory.keep({ key, name, mode, originalBytes, encoded });
+    this.#keep();
     this.#send(turn);
+  }
+
+  #keep() {
+    const { key, name, mode, originalBytes, encoded } = this;
+    if (encoded) memory.keep({ key, name, mode, originalBytes, encoded });
   }
 
   /** What is sent: never more bytes than the file itself has, where it can be sent as it is. */
