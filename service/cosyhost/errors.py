@@ -410,6 +410,14 @@ STORE_UNAVAILABLE = Kind(
     "请稍后重试。",
     "Try again later.",
 )
+SERVICE_BUSY = Kind(
+    "service_busy",
+    503,
+    "服务器正忙，还没有检查完这段音频。",
+    "The server is busy and could not check the audio yet.",
+    "请几秒后重试；音频本身没有问题。",
+    "Try again in a few seconds; nothing was found wrong with the audio.",
+)
 OUTPUT_GONE = Kind(
     "output_gone",
     410,
