@@ -24,10 +24,8 @@ def test_known_audio_sends_nothing(visit: Visit, uploads: Uploads) -> None:
     studio.reaches("ready")
     sent = first.audio_bytes
     again = visit()
-    began = time.monotonic()
     again.choose(sounds.wav(5))
     said = again.reaches("ready")
-    assert time.monotonic() - began < 2
     assert first.audio_bytes == sent
     assert said == "Ready: 5.0 s. The server already has this audio, so nothing was sent."
 
