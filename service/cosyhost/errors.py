@@ -516,6 +516,14 @@ RANGE_NOT_SATISFIABLE = Kind(
     "请从更早的位置取，或去掉 Range 取全部。",
     "Ask for an earlier one, or for the whole without Range.",
 )
+SERVICE_BUSY = Kind(
+    "service_busy",
+    503,
+    "服务器正忙，还没有检查完这段音频。",
+    "The server is busy and could not check the audio yet.",
+    "请几秒后重试；音频本身没有问题。",
+    "Try again in a few seconds; nothing was found wrong with the audio.",
+)
 OUTPUT_GONE = Kind(
     "output_gone",
     410,

@@ -35,6 +35,8 @@ UPLOADS_PER_USER = 4
 UPLOADS_IN_ALL = 500
 BYTES_IN_ALL = 256 * 1024 * 1024
 RETRY_AFTER_S = 30
+# A check that has not ended by then died with its process: the next look begins anew.
+CHECK_S = 60
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +92,7 @@ if not known then
 end
 redis.call('HSET', upload, offset, data)
 redis.call('EXPIRE', upload, ttl)
-return redis.call('HLEN', upload) - 1
+return redis.call('HKEYS', upload)
 """
 
 
@@ -117,17 +119,11 @@ class Uploads:
         """
         if done := self.finished(user, sha256):
             return done
-        fields = [
-            raw.decode()
-            for raw in cast("list[bytes]", self._call("hkeys", _unfinished(user, sha256)))
-        ]
+        fields = cast("list[bytes]", self._call("hkeys", _unfinished(user, sha256)))
         if not fields:
             raise Problem(UPLOAD_UNKNOWN)
         length = int(cast(bytes, self._call("hget", _unfinished(user, sha256), "length") or b"0"))
-        have = sorted(int(field) for field in fields if field != "length")
-        if len(have) == _chunks(length):
-            return self._finish(user, sha256)
-        return Progress(length=length, have=have)
+        return self._judge(user, sha256, length, fields)
 
     def take(
         self, user: str, sha256: str, length: int, offset: int, data: bytes
@@ -148,7 +144,7 @@ class Uploads:
         if done := self.finished(user, sha256):
             return done
         try:
-            have = self._store_chunk(
+            stored = self._store_chunk(
                 keys=[_unfinished(user, sha256), "uploads"],
                 args=[
                     length,
@@ -163,20 +159,34 @@ class Uploads:
             )
         except redis.RedisError as error:
             raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
-        if have == -1:
+        if stored == -1:
             raise Problem(UPLOAD_OFFSET_WRONG, offset=offset)
-        if have == -2:
+        if stored == -2:
             raise Problem(UPLOAD_QUOTA, retry_after_s=RETRY_AFTER_S)
-        if have == _chunks(length):
+        # As it was when this chunk came: of chunks that come at once only the last finishes.
+        return self._judge(user, sha256, length, cast("list[bytes]", stored))
+
+    def _judge(
+        self, user: str, sha256: str, length: int, fields: list[bytes]
+    ) -> Progress | Finished:
+        """Check the upload if its chunks are all there and nobody is at it."""
+        have = sorted(int(field) for field in fields if field != b"length")
+        if len(have) < _chunks(length):
+            return Progress(length=length, have=have)
+        checking = _checking(user, sha256)
+        if not self._call("set", checking, b"", nx=True, ex=CHECK_S):
+            return Progress(length=length, have=have)
+        try:
             return self._finish(user, sha256)
-        return self.look(user, sha256)
+        finally:
+            self._call("delete", checking)
 
     def drop(self, user: str, sha256: str) -> None:
         """Forget what was sent."""
         self._call("delete", _unfinished(user, sha256))
 
     def _finish(self, user: str, sha256: str) -> Finished:
-        """Check the whole and keep it as a prompt. Doing it twice at once does no harm."""
+        """Check the whole and keep it as a prompt."""
         fields = cast("Mapping[bytes, bytes]", self._call("hgetall", _unfinished(user, sha256)))
         if not fields:  # another request was quicker, or the time was up
             if done := self.finished(user, sha256):
@@ -188,8 +198,9 @@ class Uploads:
             if hashlib.sha256(whole).hexdigest() != sha256:
                 raise Problem(UPLOAD_DAMAGED)
             prompt = read_prompt(whole, self._limit_bytes)
-        except Problem:
-            self.drop(user, sha256)
+        except Problem as problem:
+            if problem.kind.status < 500:  # else it is the server's, and the next look tries again
+                self.drop(user, sha256)
             raise
         done = Finished(
             sha256=sha256,
@@ -219,6 +230,10 @@ def _of_user(user: str) -> str:
 
 def _unfinished(user: str, sha256: str) -> str:
     return f"{_of_user(user)}{sha256}"
+
+
+def _checking(user: str, sha256: str) -> str:
+    return f"checking:{user}:{sha256}"
 
 
 def _done(user: str, sha256: str) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import queue
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -20,10 +22,15 @@ from cosyhost.errors import (
     PROMPT_EMPTY,
     PROMPT_NOT_AUDIO,
     PROMPT_TOO_LARGE,
+    SERVICE_BUSY,
     Problem,
 )
 
-_DECODE_TIMEOUT_S = 20
+# Decoders at work at once, whatever number of users: more would only be slower. Each may take 10 s
+# of CPU time (`decode.limit_process`); who waits longer than this in all waits for a busy machine.
+_turns = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+_PATIENCE_S = 20
+_RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,17 @@ def keep_decoder_waiting() -> None:
 @contextlib.contextmanager
 def _decoder() -> Iterator[subprocess.Popen[bytes]]:
     """A decoder for one audio; where one waited, the next is started afterwards."""
+    if not _turns.acquire(timeout=_PATIENCE_S):
+        raise Problem(SERVICE_BUSY, retry_after_s=_RETRY_AFTER_S)
+    try:
+        with _started_decoder() as child:
+            yield child
+    finally:
+        _turns.release()
+
+
+@contextlib.contextmanager
+def _started_decoder() -> Iterator[subprocess.Popen[bytes]]:
     try:
         child, waited = _waiting.get_nowait(), True
     except queue.Empty:
@@ -80,7 +98,7 @@ def read_prompt(data: bytes, limit_bytes: int) -> Prompt:
     """Check and normalise an uploaded file; takes about 0.2 s, so call it off the event loop.
 
     Raises:
-        Problem: any of the PROMPT_* kinds.
+        Problem: any of the PROMPT_* kinds, or SERVICE_BUSY.
     """
     if not data:
         raise Problem(PROMPT_EMPTY)
@@ -88,10 +106,11 @@ def read_prompt(data: bytes, limit_bytes: int) -> Prompt:
         raise Problem(PROMPT_TOO_LARGE, size_mb=len(data) / 1e6, limit_mb=limit_bytes / 1e6)
     with _decoder() as child:
         try:
-            wav, said = child.communicate(data, timeout=_DECODE_TIMEOUT_S)
+            wav, said = child.communicate(data, timeout=_PATIENCE_S)
             report = json.loads(said.splitlines()[-1])
-        # Too slow; or killed by a limit, or crashed inside a decoder.
-        except (subprocess.TimeoutExpired, IndexError, ValueError):
+        except subprocess.TimeoutExpired:
+            raise Problem(SERVICE_BUSY, retry_after_s=_RETRY_AFTER_S) from None
+        except (IndexError, ValueError):  # killed by a limit, or crashed inside a decoder
             raise Problem(PROMPT_NOT_AUDIO) from None
     if "code" in report:
         raise Problem(KINDS[report.pop("code")], **report)

@@ -26,7 +26,8 @@ from cosyhost.systemd import runtime_folder
 from cosyhost.web.services import Injected, Services
 
 log = logging.getLogger(__name__)
-router = APIRouter(prefix="/v1/admin", tags=["admin"])
+# For the studio, not for programs: operators have playbooks/restart.yml.
+router = APIRouter(prefix="/v1/admin", include_in_schema=False)
 
 REQUEST_FILE = "restart"
 # What is shown when several workers differ: the first of these that one of them is in.

@@ -309,7 +309,16 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Whether a job would be spoken now",
         "是否可以合成",
         f"{_CURL} $COSYHOST/readyz",
-        {200: {"version": "0.1.0", "workers": 2, "redis": "ok", "store": "ok", "ready": True}},
+        {
+            200: {
+                "version": "0.1.0",
+                "workers": 2,
+                "modes": ["cross_lingual", "instruct", "zero_shot"],
+                "redis": "ok",
+                "store": "ok",
+                "ready": True,
+            }
+        },
         more="503 with the same document, and in it what is missing, if not.\n\n"
         "不可用时返回 503 和同样的内容，说明缺什么。",
     ),

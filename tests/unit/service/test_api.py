@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import signal
 import tempfile
 import threading
@@ -246,7 +247,7 @@ def test_metrics_count_jobs_and_name_the_preview(service: httpx.Client) -> None:
 
 
 def test_the_page_and_the_models_say_preview(service: httpx.Client) -> None:
-    assert "espeak-ng" in service.get("/").text
+    assert re.search(r'preview\\*": true', service.get("/").text)
     assert service.get("/v1/models").json()["data"][0]["preview"] is True
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,8 +14,12 @@ import httpx
 import pytest
 import redis
 
+from cosyhost import audio
 from cosyhost.config import Config
-from cosyhost.uploads import CHUNK_BYTES, UPLOADS_PER_USER
+from cosyhost.errors import Problem
+from cosyhost.store import Store
+from cosyhost.uploads import CHUNK_BYTES, UPLOADS_PER_USER, Finished, Uploads
+from cosyhost.voices import Library
 from tests import prompts
 from tests.unit.service.conftest import eventually
 from tests.unit.service.test_api import refusal
@@ -179,8 +184,8 @@ def test_two_tabs_that_send_the_same_at_once_make_one_prompt(
     with ThreadPoolExecutor(2) as pool:
         tabs = list(pool.map(tab, range(2)))
     assert {answer.status_code for answers in tabs for answer in answers} <= {200, 204}
-    assert all(answers[-1].status_code == 200 for answers in tabs)
-    assert tabs[0][-1].json() == tabs[1][-1].json()
+    url = f"/v1/uploads/{name(data)}"
+    eventually(lambda: user.get(url).json()["complete"], "the check")
     assert len(stored(config) - before) == 1
     assert [key.split(b":")[0] for key in keys_of(user, client)] == [b"uploaded"]
 
@@ -224,3 +229,25 @@ def test_a_chunk_after_expiry_begins_anew(user: httpx.Client, client: redis.Redi
 @pytest.mark.parametrize("sha256", ["x" * 64, "0" * 63, "A" * 64, "..%2f" * 13])
 def test_a_name_that_is_no_hash_is_refused(user: httpx.Client, sha256: str) -> None:
     assert refusal(user.get(f"/v1/uploads/{sha256}"))["code"] in {"request_invalid", "not_found"}
+
+
+def test_a_busy_server_refuses_no_good_audio(
+    service: httpx.Client, client: redis.Redis, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = Uploads(client, Library(Store(config.store.url)), config.limits.body_bytes)
+    data = prompts.lasting(5.5)
+    busy = threading.BoundedSemaphore(1)
+    busy.acquire()
+    monkeypatch.setattr(audio.prompt, "_turns", busy)
+    monkeypatch.setattr(audio.prompt, "_PATIENCE_S", 0.1)
+    *early, last = offsets(data)
+    for offset in early:
+        uploads.take("u", name(data), len(data), offset, data[offset : offset + CHUNK_BYTES])
+    with pytest.raises(Problem) as refused:
+        uploads.take("u", name(data), len(data), last, data[last:])
+    assert refused.value.kind.code == "service_busy"
+    busy.release()
+    monkeypatch.setattr(audio.prompt, "_PATIENCE_S", 20)
+    done = uploads.look("u", name(data))
+    assert isinstance(done, Finished)
+    assert done.seconds == pytest.approx(5.5, abs=0.01)
