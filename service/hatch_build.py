@@ -9,6 +9,7 @@ from the checkout.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import shutil
@@ -127,37 +128,39 @@ def vendor(cache: Path, folder: Path) -> list[Path]:
     return sorted(unpacked)
 
 
-def bundle(cache: Path, folder: Path, entries: Iterable[str] = ENTRIES) -> list[Path]:
-    """Our scripts and styles as browsers get them, in `folder`: the entries under their own names,
-    each with what it always needs, minified; what they load on first use beside them. What is
-    there already and made of the same is left.
+def bundle(cache: Path, entries: Iterable[str] = ENTRIES) -> list[Path]:
+    """Our scripts and styles as browsers get them: the entries under their own names, each with
+    what it always needs, minified; what they load on first use beside them.
+
+    They lie in a folder of `cache` named by what they are made of, and are made once; builds may
+    run side by side.
     """
     node = shutil.which("node")
     if node is None:
         raise SystemExit("node is needed to build the wheel: apt install npm")
-    made_of = hashlib.sha256(f"{ESBUILD} {TARGET} {entries}".encode())
+    made_of = hashlib.sha256(" ".join([ESBUILD.integrity, TARGET, *entries]).encode())
     for path in (Path(__file__), *sorted((HERE / STATIC).glob("*.*"))):
         made_of.update(path.name.encode() + path.read_bytes())
-    stamp = folder.with_suffix(".made-of")
-    if folder.is_dir() and stamp.exists() and stamp.read_text() == made_of.hexdigest():
-        return sorted(folder.iterdir())
-    stamp.unlink(missing_ok=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    with tempfile.TemporaryDirectory() as tool:
-        with tarfile.open(tarball(ESBUILD, cache)) as packed:
-            for name in ESBUILD_PARTS:
-                packed.extract(f"package/{name}", tool)
-        command = [node, f"{tool}/package/{ESBUILD_PARTS[0]}", *entries, "--bundle", "--splitting"]
-        command += ["--format=esm", "--minify", f"--target={TARGET}", "--charset=utf8"]
-        command += ["--chunk-names=[name]-[hash]", "--external:*.svg", f"--outdir={folder}"]
-        command += ["--log-level=warning"]
-        done = subprocess.run(
-            command, cwd=HERE / STATIC, capture_output=True, text=True, check=False
-        )
+    folder = cache / f"bundle-{made_of.hexdigest()[:16]}"
+    if not folder.exists():
+        archive = tarball(ESBUILD, cache)
+        with tempfile.TemporaryDirectory(dir=cache) as scratch:
+            with tarfile.open(archive) as packed:
+                for name in ESBUILD_PARTS:
+                    packed.extract(f"package/{name}", scratch)
+            _esbuild([node, f"{scratch}/package/{ESBUILD_PARTS[0]}", *entries], f"{scratch}/made")
+            with contextlib.suppress(OSError):  # another build was quicker
+                Path(f"{scratch}/made").rename(folder)
+    return sorted(folder.iterdir())
+
+
+def _esbuild(command: list[str], folder: str) -> None:
+    command += ["--bundle", "--splitting", "--format=esm", "--minify", f"--target={TARGET}"]
+    command += ["--charset=utf8", "--chunk-names=[name]-[hash]", "--external:*.svg"]
+    command += ["--log-level=warning", f"--outdir={folder}"]
+    done = subprocess.run(command, cwd=HERE / STATIC, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"esbuild could not bundle the page's scripts:\n{done.stderr}")
-    stamp.write_text(made_of.hexdigest())
-    return sorted(folder.iterdir())
 
 
 def npm_cache() -> Path:
@@ -176,7 +179,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         unpacked = npm_cache() / "unpacked"
         for path in vendor(npm_cache(), unpacked):
             build_data["force_include"][str(path)] = str(STATIC / "vendor" / path.name)
-        for path in bundle(npm_cache(), npm_cache() / "bundle"):
+        for path in bundle(npm_cache()):
             build_data["force_include"][str(path)] = str(STATIC / path.name)
         for name in LOCKS:
             lock = HERE.parent / "files/requirements" / name

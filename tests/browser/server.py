@@ -7,7 +7,6 @@ import http.server
 import io
 import json
 import runpy
-import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -49,9 +48,8 @@ window.again();"""
 @cache
 def bundled(*entries: str) -> dict[str, bytes]:
     """Our own files as the wheel would have them with these entries, by name."""
-    with tempfile.TemporaryDirectory() as folder:
-        packed = _build["bundle"](_build["npm_cache"](), Path(folder) / "own", entries)
-        return {path.name: path.read_bytes() for path in packed}
+    packed = _build["bundle"](_build["npm_cache"](), entries)
+    return {path.name: path.read_bytes() for path in packed}
 
 
 def static_file(name: str) -> bytes | None:

@@ -83,6 +83,7 @@ def test_an_uploaded_prompt_and_a_text_are_heard(page: Page, lan: Tier, recordin
     player = page.locator("#cosy-job")
     expect(player).to_contain_text(DONE[language(page)], timeout=60_000)
     expect(player).to_contain_text(PREVIEW[language(page)])
+    expect(page.locator("#cosy-history li")).to_have_count(1)
     for name in ("WAV", "FLAC", "MP3", "Opus"):
         expect(player.get_by_role("link", name=name)).to_be_visible()
     source = urljoin(lan.url, str(player.get_by_role("link", name="WAV").get_attribute("href")))
