@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +23,7 @@ PROGRAM = Path(model.__file__)
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts follow one another at once; a second model needs no room kept free."""
-    monkeypatch.setattr(model.time, "sleep", lambda _: None)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(model, "SPARE_BYTES", 0)
 
 
@@ -159,7 +161,12 @@ def test_unchanged_files_are_hashed_once(
     to = fetch()
     hashed: list[Path] = []
     digest = model.digest
-    monkeypatch.setattr(model, "digest", lambda path: hashed.append(path) or digest(path))
+
+    def counted(path: Path) -> str:
+        hashed.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(model, "digest", counted)
     known = model.Manifest.read(str(manifest))
     assert model.wrong(known, to) == []
     assert hashed == []
@@ -183,12 +190,12 @@ def test_a_disk_that_fills_up_on_the_way_keeps_what_came(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    real = model.shutil.disk_usage
+    real = shutil.disk_usage
 
     def roomy(path: Path) -> object:
         return real("/")
 
-    monkeypatch.setattr(model.shutil, "disk_usage", roomy)
+    monkeypatch.setattr(shutil, "disk_usage", roomy)
     with pytest.raises(model.Failure, match="COSY-MODEL-DISK"):
         fetch(to=small_disk / "m")
     assert not (small_disk / "m").exists()
