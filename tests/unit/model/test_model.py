@@ -162,11 +162,11 @@ def test_unchanged_files_are_hashed_once(
     hashed: list[Path] = []
     digest = model.digest
 
-    def noted(path: Path) -> str:
+    def counted(path: Path) -> str:
         hashed.append(path)
         return digest(path)
 
-    monkeypatch.setattr(model, "digest", noted)
+    monkeypatch.setattr(model, "digest", counted)
     known = model.Manifest.read(str(manifest))
     assert model.wrong(known, to) == []
     assert hashed == []
