@@ -136,7 +136,7 @@ def test_a_host_without_a_way_out_comes_to_speak(
     assert offline.host.run("ip", "route", "show", "default").stdout == ""
 
 
-def test_a_bundle_is_made_again_only_where_it_lacks_something(
+def test_making_a_bundle_says_what_it_takes_and_leaves_its_host_tidy(
     made: tuple[Path, Run], lan: Tier, bundle: Path
 ) -> None:
     run = made[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import subprocess
 import zipfile
 from pathlib import Path
@@ -37,10 +38,12 @@ def bundle(tmp_path: Path) -> Path:
         (tmp_path / name).mkdir()
     (tmp_path / "wheels/thing-1-py3-none-any.whl").write_bytes(b"a wheel")
     (tmp_path / "debs/thing_1%3a2_amd64.deb").write_bytes(b"a package")
-    (tmp_path / "bundle.json").write_text('{"system": "debian 12"}')
+    about = {"system": "debian 12", "markers": {"sys_platform": "linux"}}
+    (tmp_path / "bundle.json").write_text(json.dumps(about))
     digest = hashlib.sha256(b"a wheel").hexdigest()
     lock = f"thing==1 \\\n    --hash=sha256:{'0' * 64} \\\n    --hash=sha256:{digest}\n"
     lock += f"other==2 ; sys_platform == 'win32' \\\n    --hash=sha256:{'1' * 64}\n"
+    lock += f"thing==1 ; sys_platform == 'linux' \\\n    --hash=sha256:{digest}\n"
     with zipfile.ZipFile(tmp_path / "service/cosyhost-1-py3-none-any.whl", "w") as wheel:
         wheel.writestr("cosyhost/requirements/web.txt", lock)
     manifest.write(tmp_path)
@@ -48,7 +51,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_a_good_bundle_is_what_sha256sum_says_too(bundle: Path) -> None:
-    assert manifest.verify(bundle)["about"] == {"system": "debian 12"}
+    assert manifest.verify(bundle)["about"]["system"] == "debian 12"
     check = ["sha256sum", "--check", "--strict", "--quiet", "MANIFEST.sha256"]
     subprocess.run(check, cwd=bundle, check=True)
 

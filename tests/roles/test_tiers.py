@@ -65,6 +65,9 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         "redis_hosts": ["one"],
         "service_web_enabled": True,
         "service_worker_enabled": True,
+        # What the role service tells the role release.
+        "release_parts": ["web", "worker"],
+        "release_units": ["cosyhost-worker@0", "cosyhost-web"],
     }
     result = {}
     for tier in TIERS:

@@ -1,4 +1,4 @@
-"""The bundle's manifest: `write DIR` and `verify DIR`, on the controller, with nothing but Python.
+"""The bundle's manifest: `write DIR` and `verify DIR`, run by Ansible's own Python.
 
 MANIFEST.sha256 is what `sha256sum --check` reads. It is written last, so a bundle without it is
 half made. Both verbs print one JSON object; `verify` says under `code` and `what` what is wrong.
@@ -14,6 +14,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from packaging.requirements import Requirement
 
 NAME = "MANIFEST.sha256"
 ABOUT = "bundle.json"
@@ -78,33 +80,36 @@ def verify(folder: Path) -> dict[str, Any]:
     wrong += [f"{name} (changed)" for name in same if digest(folder / name) != listed[name]]
     if wrong:
         raise WrongBundleError("MANIFEST", _few(wrong))
-    lacking = [what for what, hashes in needs(folder) if hashes.isdisjoint(listed.values())]
+    about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    wanted = needs(folder, about["markers"])
+    lacking = [pin for pin, hashes in wanted if hashes.isdisjoint(listed.values())]
     if lacking:
         raise WrongBundleError("WHEELS", _few(lacking))
-    about: dict[str, Any] = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     sizes = {name: (folder / name).stat().st_size for name in same}
     return {"about": about, "sizes": sizes, "bytes": sum(sizes.values())}
 
 
-def needs(folder: Path) -> Iterator[tuple[str, set[str]]]:
-    """Each pin that every target needs, with the hashes one of its files must have.
+def needs(folder: Path, markers: dict[str, str]) -> Iterator[tuple[str, set[str]]]:
+    """Each pin the target needs, with the hashes one of its files must have.
 
-    Pins with a marker are left to pip on the target, which alone knows whether they apply.
+    `markers` is the target's marker environment, as pip on such a host gave it (PEP 508).
     """
     for wheel in sorted((folder / "service").glob("*.whl")):
         with zipfile.ZipFile(wheel) as packed:
             for name in packed.namelist():
                 if re.fullmatch(r"cosyhost/requirements/\w+\.txt", name):
-                    yield from _pins(packed.read(name).decode())
+                    yield from _pins(packed.read(name).decode(), markers)
     for lock in sorted((folder / "locks").glob("*.txt")):
-        yield from _pins(lock.read_text(encoding="utf-8"))
+        yield from _pins(lock.read_text(encoding="utf-8"), markers)
 
 
-def _pins(lock: str) -> Iterator[tuple[str, set[str]]]:
+def _pins(lock: str, markers: dict[str, str]) -> Iterator[tuple[str, set[str]]]:
     for entry in lock.replace("\\\n", " ").splitlines():
-        pin = entry.partition(" ")[0]
-        if "==" in pin and ";" not in entry:
-            yield pin, set(_HASH.findall(entry))
+        if not re.match("[A-Za-z0-9]", entry):
+            continue
+        pin = Requirement(entry.partition("--hash=")[0].strip())
+        if pin.marker is None or pin.marker.evaluate(markers):
+            yield f"{pin.name}{pin.specifier}", set(_HASH.findall(entry))
 
 
 def _few(wrong: list[str]) -> str:
