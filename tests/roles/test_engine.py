@@ -89,6 +89,12 @@ CASES: dict[str, tuple[tuple[str, int] | None, dict[str, Any], str, str]] = {
         "COSY-ENGINE-ACCELERATOR",
         "cpu, cu128",
     ),
+    "a branch": (
+        None,
+        {"engine_accelerator": "cpu", "engine_upstream_commit": "main"},
+        "COSY-ENGINE-COMMIT",
+        "'main'; a branch or tag can move",
+    ),
     "no such kind": (None, {"engine_kind": "bark"}, "COSY-ENGINE-KIND", "cosyvoice, vllm_omni"),
     "a full disk for the engine": (
         ("df", 0),

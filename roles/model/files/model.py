@@ -200,7 +200,10 @@ class Progress:
     def line(self, rate: float, left: float | None, name: str) -> str:
         """One line for people; megabytes are 10^6 bytes, as networks count."""
         share = 100 * self._done / self._total if self._total else 100
-        eta = "" if left is None else f", {int(left) // 60} min {int(left) % 60:02d} s left"
+        eta = ""
+        if left is not None:
+            minutes, seconds = divmod(int(left), 60)
+            eta = f", {minutes} min {seconds:02d} s left 剩余 {minutes} 分 {seconds:02d} 秒"
         return f"{share:5.1f} % of {self._total / 1e6:.0f} MB, {rate / 1e6:.1f} MB/s{eta} ({name})"
 
     def say(self, state: str, text: str, **figures: float | None) -> None:
