@@ -59,7 +59,7 @@ lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
 	ANSIBLE_HOME=build/ansible .venv/bin/ansible-lint --offline --strict
 
 test-unit: tools ## tests that need no host
-	.venv/bin/pytest tests/unit tests/roles tests/engine_contract $(ARGS)
+	.venv/bin/pytest tests/unit tests/roles tests/engine_contract tests/faults $(ARGS)
 
 test-browser: tools ## the studio's widgets in headless Chromium
 	.venv/bin/pytest tests/browser $(ARGS)

@@ -26,6 +26,10 @@ RUN_ELSEWHERE = {
     "make bench BENCH=speech",
     "make bench BENCH=overhead",
     "make bench BENCH=page",
+    "make bench BENCH=upload",
+    "make bench BENCH=crowd",
+    "make bench BENCH=adapter",
+    "make bench BENCH=faults",
 }
 # `make down` ends every host of its testbed: it gets one of its own.
 TESTBED = "readme"

@@ -15,7 +15,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ class Faulty:
         if (NOTES / "broken").exists():
             raise Problem(ENGINE_FAILED, reason="told to")
 
-    def speak(self, speech: engines.Speech) -> Iterator[npt.NDArray[np.int16]]:
+    def speak(self, speech: engines.Speech) -> Generator[npt.NDArray[np.int16], None, None]:
         chunk = np.full(RATE_HZ // 10, 500, dtype=np.int16)
         yield chunk
         first = not (NOTES / speech.text).exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ class Espeak:
         if sum(len(chunk) for chunk in chunks) < _SAMPLE_RATE_HZ // 10:
             raise Problem(ENGINE_FAILED, reason="espeak-ng gave no sound")
 
-    def speak(self, speech: Speech) -> Iterator[npt.NDArray[np.int16]]:
+    def speak(self, speech: Speech) -> Generator[npt.NDArray[np.int16], None, None]:
         """See `Engine.speak`. The seed changes nothing: espeak-ng is deterministic."""
         voice, pitch = _voice_like(speech.prompt_audio)
         speed = speech.speed

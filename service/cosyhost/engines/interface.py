@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,11 +45,11 @@ class Engine(Protocol):
             Problem: an ENGINE_* kind that says what is missing.
         """
 
-    def speak(self, speech: Speech) -> Iterator[npt.NDArray[np.int16]]:
+    def speak(self, speech: Speech) -> Generator[npt.NDArray[np.int16], None, None]:
         """Yield chunks of mono PCM, shape [samples], at `sample_rate` Hz, as they are made.
 
         While nothing is ready a chunk of no samples comes every 0.05 s, so that the caller can see
-        whether the job is still wanted. Closing the iterator stops the synthesis; 0.1 s later the
+        whether the job is still wanted. Closing the generator stops the synthesis; 0.1 s later the
         GPU is free.
 
         Raises:

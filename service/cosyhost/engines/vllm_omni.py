@@ -77,8 +77,8 @@ class VllmOmni:
             return type(error).__name__
         return "" if status == httpx.codes.OK else f"/health says {status}"
 
-    def speak(self, speech: Speech) -> Iterator[Pcm]:
-        """See `Engine.speak`. Closing the iterator closes the connection, which ends the request.
+    def speak(self, speech: Speech) -> Generator[Pcm, None, None]:
+        """See `Engine.speak`. Closing the generator closes the connection, which ends the request.
 
         The same seed gives nearly the same sound: what else is in the server's batch changes the
         rounding.

@@ -175,13 +175,14 @@ class Child:
                 speed=job.speed,
                 seed=job.seed,
             )
-            for chunk in engine.speak(speech):
-                pcm = chunk.astype("<i2").tobytes()
-                # An engine that has nothing yet says so by an empty chunk.
-                if not (stream.write(pcm) if pcm else stream.wanted()):
-                    log.info("job %s stopped: cancelled", job.id)
-                    return
-                spoken += pcm
+            with contextlib.closing(engine.speak(speech)) as chunks:
+                for chunk in chunks:
+                    pcm = chunk.astype("<i2").tobytes()
+                    # An engine that has nothing yet says so by an empty chunk.
+                    if not (stream.write(pcm) if pcm else stream.wanted()):
+                        log.info("job %s stopped: cancelled", job.id)
+                        return
+                    spoken += pcm
         if not spoken:
             raise Problem(ENGINE_FAILED, reason="no sound")
         encoding = time.monotonic()

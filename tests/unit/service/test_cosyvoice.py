@@ -68,10 +68,7 @@ def begun(
     engine: CosyVoice, wish: Speech, **changes: Any
 ) -> Generator[npt.NDArray[np.int16], None, None]:
     """A speech whose first sound has come."""
-    chunks = cast(
-        "Generator[npt.NDArray[np.int16], None, None]",
-        engine.speak(dataclasses.replace(wish, **changes)),
-    )
+    chunks = engine.speak(dataclasses.replace(wish, **changes))
     while not len(next(chunks)):
         pass
     return chunks

@@ -7,7 +7,7 @@ import gc
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,7 @@ class CosyVoice:
                         raise
         self._speakers.forget()
 
-    def speak(self, speech: Speech) -> Iterator[Pcm]:
+    def speak(self, speech: Speech) -> Generator[Pcm, None, None]:
         """See `Engine.speak`."""
         request.check(speech)
         if not self._quiet():
