@@ -227,6 +227,7 @@ def test_the_known_speakers_stay_within_their_memory(
     assert len(table) == known + 1
     assert names[-1] in table
     roomy = Speakers(loaded._upstream, limit_bytes=100_000_000)
+    table = loaded._upstream.frontend.spk2info
     kept = [roomy.know(wish.prompt_audio, f"{PREFIX}{number}") for number in (1, 2, 1)]
     assert kept[0] == kept[2]
     roomy.forget()

@@ -11,6 +11,17 @@ from typing import Any
 _LIMIT_BYTES = 64 << 20
 
 
+class _Table(dict[str, dict[str, Any]]):
+    """Upstream's table, handing out copies.
+
+    Of upstream's versions some write the job's words into the entry they find, and take out of it
+    what the job's mode has no use for: the next job would miss it.
+    """
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return {**super().__getitem__(name)}
+
+
 class Speakers:
     """Upstream's table of speakers, with an entry for each prompt audio and prompt, oldest out.
 
@@ -19,6 +30,7 @@ class Speakers:
     """
 
     def __init__(self, upstream: Any, limit_bytes: int = _LIMIT_BYTES) -> None:
+        upstream.frontend.spk2info = _Table(upstream.frontend.spk2info)
         self._upstream = upstream
         self._limit_bytes = limit_bytes
         self._sizes: OrderedDict[str, int] = OrderedDict()

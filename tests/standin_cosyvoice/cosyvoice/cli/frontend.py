@@ -54,9 +54,12 @@ class FrontEnd:
         resample_rate: int,
         zero_shot_spk_id: str,
     ) -> dict[str, Tensor]:
-        """What the model takes; a known speaker's entry wins over the prompt text given here."""
+        """What the model takes; a known speaker's entry wins over the prompt text given here.
+
+        The entry itself is handed on, and so written into, as some versions of upstream do it.
+        """
         if zero_shot_spk_id:
-            entry = {**self.spk2info[zero_shot_spk_id]}
+            entry = self.spk2info[zero_shot_spk_id]
         else:
             entry = self._extract(prompt_text, prompt_wav)
         entry["text"], entry["text_len"] = self._extract_text_token(tts_text)
