@@ -212,8 +212,6 @@ def own(browser: Browser, url: str, file: Path, *, small: bool) -> tuple[Ready, 
     form = page.inner_text("#cosy-prompt .cp-format")
     if small != ("Opus" in form) or not first.sent:
         raise SystemExit(f"upload: sent as {form}, {first}")
-    if small:  # measured, the line is not thin: by hand, then
-        page.get_by_text("Small (slow connection)").click()
     again = choose(page, file)
     page.context.close()
     return first, again

@@ -95,6 +95,11 @@ class Uploads:
         self.audio_bytes = 0
         self.aborted = 0
 
+    @property
+    def chunks(self) -> int:
+        """How many chunks have begun to arrive."""
+        return sum(method == "PATCH" for method, _, _ in self.requests)
+
     def audio(self, sha: str) -> bytes:
         """The complete audio with that hash."""
         return self.done[sha][0]

@@ -30,6 +30,84 @@ def test_known_audio_sends_nothing(visit: Visit, uploads: Uploads) -> None:
     assert said == "Ready: 5.0 s. The server already has this audio, so nothing was sent."
 
 
+def uplink_was(studio: Studio, bps: int) -> None:
+    """As if a recent upload had been so quick."""
+    studio.page.evaluate(
+        "bps => localStorage.setItem('cosyhost.uplink', JSON.stringify({ bps, at: Date.now() }))",
+        bps,
+    )
+
+
+def chosen_and_ready(studio: Studio, name: str, seed: int = 1) -> tuple[str, str]:
+    """Choose a voice under a new name; the sentence and the format once it is ready."""
+    studio.choose(sounds.wav(LOSSLESS_S, seed=seed), name)
+    expect(studio.page.locator(".cp-name")).to_have_text(name)
+    said = studio.reaches("ready", 30)
+    return said, studio.told()[-1]["format"]
+
+
+def sent_on_a_thin_line(studio: Studio, uploads: Uploads) -> None:
+    """The voice with seed 1 goes small over a thin line; then the line is a quick one."""
+    uploads.line.bps = 300_000
+    uplink_was(studio, 300_000)
+    studio.choose(sounds.wav(LOSSLESS_S))
+    studio.ready_as("Opus")
+    uploads.line.bps = 0
+    chosen_and_ready(studio, "other.wav", seed=2)  # shows how quick it is
+    assert chosen_and_ready(studio, "another.wav", seed=3)[1] == "flac", "it counts as quick"
+
+
+def test_what_was_sent_small_is_known_on_a_quick_line(visit: Visit, uploads: Uploads) -> None:
+    studio = visit()
+    sent_on_a_thin_line(studio, uploads)
+    studio.page.reload()  # a later visit
+    studio.reaches("ready")
+    sent, chunks = uploads.audio_bytes, uploads.chunks
+    said, kind = chosen_and_ready(studio, "known.wav")
+    assert kind == "opus"
+    assert "already has this audio" in said
+    assert "small was chosen because" not in studio.text()
+    assert (uploads.audio_bytes, uploads.chunks) == (sent, chunks)
+    studio.page.get_by_text("Lossless", exact=True).click()
+    studio.ready_as("FLAC")
+    assert uploads.audio(studio.sha())[:4] == b"fLaC"
+    assert uploads.chunks > chunks
+    # The format it was sent in last, also where the line is thin again.
+    sent = uploads.audio_bytes
+    studio.page.get_by_text("Auto", exact=True).click()
+    uplink_was(studio, 100_000)
+    said, kind = chosen_and_ready(studio, "again.wav")
+    assert kind == "flac"
+    assert "already has this audio" in said
+    assert uploads.audio_bytes == sent
+
+
+def test_what_a_browser_remembers_of_it_does_not_grow(visit: Visit) -> None:
+    studio = visit()
+    studio.page.evaluate(
+        "localStorage.setItem('cosyhost.sent', JSON.stringify(Object.fromEntries("
+        "Array.from({ length: 100 }, (_, n) => [`sound ${n}`, 'flac']))))"
+    )
+    studio.choose(sounds.wav(5))
+    studio.reaches("ready")
+    kept = studio.page.evaluate("Object.keys(JSON.parse(localStorage.getItem('cosyhost.sent')))")
+    assert len(kept[0]) == 64
+    assert kept[1:] == [f"sound {n}" for n in range(99)], "the oldest one makes room"
+
+
+def test_what_the_server_lost_is_sent_as_fits_the_line(visit: Visit, uploads: Uploads) -> None:
+    studio = visit()
+    sent_on_a_thin_line(studio, uploads)
+    uploads.done.clear()
+    sent = uploads.audio_bytes
+    uploads.line.dead_until = time.monotonic() + 6  # and the answer to that comes late
+    said, kind = chosen_and_ready(studio, "lost.wav")
+    assert kind == "flac"
+    assert said.startswith("Ready: 15.0 s, sent")
+    assert list(uploads.done) == [studio.sha()]
+    assert uploads.audio_bytes - sent == studio.told()[-1]["bytes"], "nothing in vain"
+
+
 def test_figures_come_from_acknowledged_bytes(visit: Visit, uploads: Uploads) -> None:
     uploads.line.bps = 900_000
     studio = visit()
@@ -184,9 +262,7 @@ def test_a_hash_someone_waits_for_is_not_changed(visit: Visit, uploads: Uploads)
 def test_a_slow_line_that_moves_is_no_stall(visit: Visit, uploads: Uploads) -> None:
     uploads.line.bps = 100_000
     studio = visit()
-    studio.page.evaluate(
-        "localStorage.setItem('cosyhost.uplink', JSON.stringify({bps: 1e5, at: Date.now()}))"
-    )
+    uplink_was(studio, 100_000)
     studio.choose(sounds.wav(9))
     studio.reaches("sending")
     studio.reaches("ready", 25)

@@ -324,6 +324,18 @@ def test_words_and_mode_outlive_a_reload_and_the_other_language(visit: Open) -> 
     expect(page.locator("#text")).to_contain_text("Text to speak")
 
 
+def test_the_page_of_the_api_is_a_key_away(visit: Open) -> None:
+    visitor = visit("zh-CN")
+    page = visitor.page
+    expect(page.get_by_role("link", name="接口文档")).to_be_visible()
+    page.locator("#language").click()
+    page.keyboard.press("Shift+Tab")
+    expect(page.get_by_role("link", name="API reference")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile(r"/docs$"))
+    expect(page.get_by_text("Speak a text · 合成语音")).to_be_visible(timeout=30_000)
+
+
 def test_all_of_it_by_keys_alone(visit: Open) -> None:
     visitor = visit()
     page = visitor.page

@@ -4,6 +4,7 @@ import { speaker } from './kit.js';
 
 const EN = {
   subtitle: 'Clone a voice from 3 to 30 s of speech, and let it say your text.',
+  api: 'API reference',
   other: '中文',
   other_name: '切换到中文',
   preview: 'Preview engine: espeak-ng speaks here, with the pitch of your prompt. It clones no voice.',
@@ -67,6 +68,7 @@ const EN = {
 
 const ZH = {
   subtitle: '用 3 到 30 秒的录音克隆声音，朗读您的文字。',
+  api: '接口文档',
   other: 'English',
   other_name: 'Switch to English',
   preview: '预览引擎：这里由 espeak-ng 按提示音频的音高朗读，并没有克隆声音。',

@@ -1,9 +1,11 @@
-/** What outlives a reload: the encoded prompt audio, and how fast the uplink was. */
+/** What outlives a reload: the encoded prompt audio, the uplink's speed, what was sent as what. */
 
 const KEEP_MS = 24 * 3600e3;
 const UPLINK_KEEP_MS = 3600e3; // a laptop moves between networks
 const UPLINK = 'cosyhost.uplink';
 const FLAG = 'cosyhost.prompt.';
+const SENT = 'cosyhost.sent';
+const SENT_MOST = 100; // of some 80 bytes
 
 /** One transaction on the only object store; a private window may refuse. */
 async function withStore(mode, work) {
@@ -76,6 +78,37 @@ export function uplink() {
 export function uplinkWas(bps) {
   try {
     localStorage.setItem(UPLINK, JSON.stringify({ bps: Math.round(bps), at: Date.now() }));
+  } catch {
+    // as above
+  }
+}
+
+/** @returns {Record<string, string>} formats by hash, the latest first */
+function sent() {
+  return JSON.parse(localStorage.getItem(SENT)) ?? {};
+}
+
+/**
+ * @param {string} heard hash of a sound's samples
+ * @returns {string | null} the format in which the server last got it
+ */
+export function sentAs(heard) {
+  try {
+    return sent()[heard] ?? null;
+  } catch {
+    return null; // as above
+  }
+}
+
+/**
+ * @param {string} heard see sentAs
+ * @param {string} format
+ */
+export function sentWas(heard, format) {
+  try {
+    const { [heard]: _, ...others } = sent();
+    const latest = [[heard, format], ...Object.entries(others)].slice(0, SENT_MOST);
+    localStorage.setItem(SENT, JSON.stringify(Object.fromEntries(latest)));
   } catch {
     // as above
   }

@@ -42,12 +42,14 @@ export class Session {
     this.from = 0;
     this.to = 0;
     this.verdict = null;
-    this.encoded = null; // {bytes, sha256, format, seconds}
+    this.encoded = null; // {bytes, sha256, format, seconds, heard: hash of the samples}
     this.progress = null;
     this.failure = null; // {code, figures} of words.*.js, or {problem} of the server
     this.thin_bps = null; // the uplink that made the small format be chosen
     this.switched = false; // and that while sending
     this.refusedAsIs = false;
+    this.asBefore = false; // the format is that in which the server got this sound before
+    this.lost = false; // and it no longer has that
     this.pinned = false;
   }
 
@@ -130,7 +132,7 @@ export class Session {
     const kept = await memory.recall(this.key);
     if (!kept || turn !== this.turn) return;
     const { name, mode, originalBytes, encoded } = kept;
-    Object.assign(this, { name, mode, originalBytes, encoded });
+    Object.assign(this, { name, mode, originalBytes, encoded, asBefore: false });
     this.file = new Blob([encoded.bytes]);
     this.#send(turn);
     const sound = await readSound(this.file).catch(() => null);
@@ -162,13 +164,14 @@ export class Session {
     this.#become('preparing');
     try {
       const before = this.encoded?.sha256;
-      const [format, bytes] = await this.#encode();
+      const { asBefore, ...made } = await this.#encode();
       if (turn !== this.turn) return;
-      const sha256 = await sha256hex(bytes);
+      const sha256 = await sha256hex(made.bytes);
       if (turn !== this.turn) return;
       if (before && before !== sha256 && this.progress?.state !== 'ready') this.#drop(before);
       const seconds = this.sound ? this.to - this.from : 0;
-      this.encoded = { format, bytes, sha256, seconds };
+      this.asBefore = asBefore;
+      this.encoded = { ...made, sha256, seconds };
     } catch (error) {
       if (turn === this.turn) this.#fail(error);
       return;
@@ -182,39 +185,56 @@ export class Session {
     if (encoded) memory.keep({ key, name, mode, originalBytes, encoded });
   }
 
-  /** What is sent: never more bytes than the file itself has, where it can be sent as it is. */
+  /** What is sent: as the server got it before, else as fits the line. */
   async #encode() {
-    const { file, sound } = this;
+    const { file, sound, from, to } = this;
     if (!sound) {
       if (file.size > this.options.limitBytes) {
         throw new Unusable('undecodable', { mb: this.options.limitBytes / 1e6 });
       }
-      return ['original', await bytesOf(file)];
+      return { format: 'original', bytes: await bytesOf(file) };
     }
-    const pcm = partOf(sound, this.from, this.to);
+    const pcm = partOf(sound, from, to);
     this.verdict = judge(pcm);
     if (this.verdict.refused) throw new Unusable(this.verdict.refused, this.verdict);
     await this.ready;
 
-    const seconds = this.to - this.from;
+    const seconds = to - from;
     const asIs = this.trimmed || this.refusedAsIs || file.size > this.options.limitBytes
       ? Infinity : file.size;
     this.thin_bps = this.mode === 'auto' ? this.#thin(Math.min(asIs, seconds * FLAC_BYTES_S)) : null;
-    if (this.canBeSmall && (this.mode === 'small' || this.thin_bps)) {
-      const { encodeOpus } = await import('./opus.js');
-      const opus = await encodeOpus(pcm);
-      return asIs <= opus.length ? ['original', await bytesOf(file)] : ['opus', opus];
+    const heard = await sha256hex(new Uint8Array(pcm.buffer, pcm.byteOffset, pcm.byteLength));
+    const before = this.mode === 'auto' && !this.lost ? memory.sentAs(heard) : null;
+    if (before && (before !== 'original' || asIs < Infinity)) {
+      // In another format all of it would be sent again.
+      const bytes = await this.#as(before, pcm).catch(() => null);
+      if (bytes) return { format: before, bytes, heard, asBefore: true };
     }
-    if (asIs <= seconds * FLAC_LEAST_BYTES_S) return ['original', await bytesOf(file)];
-    let format = 'flac', bytes;
-    try {
-      const { encodeFlac } = await import('./flac.js');
-      bytes = await encodeFlac(pcm, this.options.vendor);
-    } catch {
-      format = 'wav';
-      bytes = encodeWav(pcm);
+    const [format, bytes] = await this.#fitting(pcm, seconds, asIs);
+    return { format, bytes, heard, asBefore: false };
+  }
+
+  /** Never more bytes than the file itself has (`asIs`), where it can be sent as it is. */
+  async #fitting(pcm, seconds, asIs) {
+    let format = this.canBeSmall && (this.mode === 'small' || this.thin_bps) ? 'opus' : 'flac';
+    let bytes = null;
+    if (format === 'opus' || asIs > seconds * FLAC_LEAST_BYTES_S) {
+      try {
+        bytes = await this.#as(format, pcm);
+      } catch (error) {
+        if (format === 'opus') throw error;
+        format = 'wav';
+        bytes = await this.#as(format, pcm);
+      }
     }
-    return asIs <= bytes.length ? ['original', await bytesOf(file)] : [format, bytes];
+    return bytes && asIs > bytes.length ? [format, bytes] : ['original', await this.#as('original')];
+  }
+
+  async #as(format, pcm) {
+    if (format === 'original') return bytesOf(this.file);
+    if (format === 'opus') return (await import('./opus.js')).encodeOpus(pcm);
+    if (format === 'wav') return encodeWav(pcm);
+    return (await import('./flac.js')).encodeFlac(pcm, this.options.vendor);
   }
 
   /** The uplink's speed if it is too slow for so many bytes, else null. */
@@ -248,12 +268,18 @@ export class Session {
       }
       this.failure = { problem };
     }
-    if (this.#smallIsQuicker(progress)) {
-      this.switched = true;
+    const lost = this.asBefore && progress.state === 'sending' && !this.pinned;
+    if (lost || this.#smallIsQuicker(progress)) {
+      this.lost ||= lost;
+      this.switched = !lost;
       this.#prepare(this.#next(false));
       return;
     }
-    if (progress.state === 'ready') this.encoded.seconds ||= progress.result.seconds;
+    if (progress.state === 'ready') {
+      const { heard, format } = this.encoded;
+      if (heard) memory.sentWas(heard, format);
+      this.encoded.seconds ||= progress.result.seconds;
+    }
     this.#become(progress.state);
   }
 

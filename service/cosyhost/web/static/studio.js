@@ -22,9 +22,10 @@ function setLang(chosen) {
   for (const part of Object.values(here)) part.setLang(lang);
 }
 
-/** The name, what it does, the other language, and what the engine is not. */
+/** The name, what it does, the API's page, the other language, and what the engine is not. */
 function head(element, { preview }) {
-  const subtitle = el('p');
+  const subtitle = el('span');
+  const api = el('a', { id: 'api', href: '/docs' });
   const other = el('button.cs-other', {
     id: 'language', type: 'button', onclick: () => {
       setLang(lang === 'zh' ? 'en' : 'zh');
@@ -33,11 +34,15 @@ function head(element, { preview }) {
   });
   const note = el('p.cs-preview', { id: 'preview', hidden: !preview });
   element.replaceChildren(
-    el('header.cs-head', {}, el('span.cs-mark', { ariaHidden: 'true' }), el('div', {}, el('h1', {}, 'CosyHost'), subtitle), other),
+    el(
+      'header.cs-head', {}, el('span.cs-mark', { ariaHidden: 'true' }),
+      el('div', {}, el('h1', {}, 'CosyHost'), el('p', {}, subtitle, ' ', api)), other,
+    ),
     note,
   );
   const setLang_ = (lang) => {
     subtitle.textContent = say(lang, 'subtitle');
+    api.textContent = say(lang, 'api');
     note.textContent = say(lang, 'preview');
     other.textContent = say(lang, 'other');
     other.lang = lang === 'zh' ? 'en' : 'zh-CN';

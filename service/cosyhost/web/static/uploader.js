@@ -152,7 +152,7 @@ export class Upload {
     };
     try {
       // After a timeout nobody knows how slow the line is: one alone until an answer comes.
-      if (this.tries) await this.#send(missing.shift());
+      if (this.tries && !this.ended) await this.#send(missing.shift());
       await Promise.all(Array.from({ length: LANES }, lane));
     } catch (error) {
       this.stop.abort(); // the other lanes' chunks will be asked about, then sent again
