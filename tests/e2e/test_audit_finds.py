@@ -11,7 +11,7 @@ DAMAGE = {
     "STORE-CREDENTIALS": "chmod 644 /etc/cosyhost/credentials/redis_password",
     "STORE-FOLDERS": "chmod 755 /var/lib/cosyhost/voices",
     "UNIT-ACTIVE": "systemctl stop cosyhost-worker@0",
-    "EDGE-PAGE": "sed -i 's/client_max_body_size .*/client_max_body_size 30m;/' "
+    "EDGE-LIMIT": "sed -i 's/client_max_body_size .*/client_max_body_size 1m;/' "
     "/etc/nginx/conf.d/cosyhost.conf && systemctl reload nginx",
     "EDGE-VERSION": "sed -i 's/server_tokens off/server_tokens on/' "
     "/etc/nginx/conf.d/cosyhost.conf && systemctl reload nginx",
