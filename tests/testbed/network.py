@@ -84,6 +84,17 @@ def configure(settings: Settings, netns: str, address: str) -> None:
     call("ip", "-netns", netns, "-batch", "-", input="\n".join(orders) + "\n")
 
 
+def without_ipv6(netns: str) -> None:
+    """For a client's namespace, before its links come.
+
+    An IPv6 address becomes usable a second or two after its link is up; a browser takes that for
+    another network and breaks off what it is loading (ERR_NETWORK_CHANGED).
+    """
+    for scope in ("all", "default"):
+        key = f"net.ipv6.conf.{scope}.disable_ipv6=1"
+        call("ip", "netns", "exec", netns, "sysctl", "-q", "-e", "-w", key)
+
+
 def use_cubic(netns: str) -> None:
     """Let TCP be as on users' machines (Windows, macOS, Linux); else it is as on this machine."""
     allowed = ALLOWED.read_text().split()
