@@ -1,16 +1,11 @@
 """Kind cosyvoice on a host: installed, speaking, upgraded, taken back, removed.
 
-Upstream is the STAND-IN of tests/standin_cosyvoice: its API without weights or torch. The engine's
-lock is the worker's own, so nothing large is downloaded; the code that installs is the real one.
+Upstream is the STAND-IN of tests/standin_cosyvoice, see standin.py; the code that installs is real.
 """
 
 from __future__ import annotations
 
-import io
 import json
-import shutil
-import subprocess
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,65 +14,13 @@ import pytest
 
 from roles.model.files import model
 from tests.e2e import voice
+from tests.e2e.standin import Upstream, bring
 from tests.e2e.test_preflight import refusal
 from tests.e2e.tier import BUILD, ROOT, Run, Tier, changes, mark
-from tests.standin_cosyvoice.make_model import make_model
 from tests.testbed import Host, Testbed
 from tests.testbed.pip import WHEELHOUSE
 
-STANDIN = ROOT / "tests/standin_cosyvoice"
 LIMIT_S = 60
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git there, as somebody; returns what it says."""
-    who = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "init.defaultBranch=main"]
-    done = subprocess.run(
-        ["git", "-C", folder, *who, *arguments], check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """The stand-in as two git repositories, the second a submodule of the first."""
-
-    folder: Path
-
-    @classmethod
-    def make(cls, folder: Path) -> Upstream:
-        """Two repositories with one commit each."""
-        tree, matcha = folder / "upstream", folder / "matcha"
-        ignore = shutil.ignore_patterns("__pycache__", "third_party", "make_model.py")
-        shutil.copytree(STANDIN, tree, ignore=ignore)
-        shutil.copytree(STANDIN / "third_party/Matcha-TTS", matcha)
-        git(matcha, "init", "-q")
-        git(matcha, "add", "-A")
-        git(matcha, "commit", "-qm", "one")
-        git(tree, "init", "-q")
-        made = cls(folder)
-        made.commit()
-        return made
-
-    def commit(self, broken: str = "") -> str:
-        """One more commit, its language model with another last line; returns its name."""
-        tree = self.folder / "upstream"
-        with (tree / "cosyvoice/cli/cosyvoice.py").open("a", encoding="utf-8") as file:
-            file.write(f"\n{broken}\n")
-        git(tree, "add", "-A")
-        matcha = git(self.folder / "matcha", "rev-parse", "HEAD")
-        link = f"160000,{matcha},third_party/Matcha-TTS"
-        git(tree, "update-index", "--add", "--cacheinfo", link)
-        git(tree, "commit", "-qm", "more")
-        return git(tree, "rev-parse", "HEAD")
-
-    def put(self, host: Host) -> None:
-        """Bring both to the host, below /srv."""
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            tar.add(self.folder, arcname="git")
-        host.put(packed.getvalue(), "/srv/git.tar.gz")
-        host.run("sh", "-ec", "cd /srv; rm -rf git; tar xzf git.tar.gz --no-same-owner")
 
 
 @dataclass(frozen=True)
@@ -111,16 +54,7 @@ def site(
     """A bare host with the stand-in's repositories and model on its disk."""
     same = pytestconfig.getoption("--same-hosts")
     host = bed.host("ae-engine") if same else bed.up("ae-engine", suite="bookworm")
-    folder = tmp_path_factory.mktemp("engine")
-    upstream = Upstream.make(folder / "git")
-    upstream.put(host)
-    names = make_model(folder / "cosyvoice3-standin")
-    for path in names.rglob("*"):
-        if path.is_file():
-            to = path.relative_to(names)
-            host.put(path.read_bytes(), f"/srv/model/{to}")
-    manifest = folder / "cosyvoice3-standin.json"
-    manifest.write_text(json.dumps(model.describe(names, names.name)), encoding="utf-8")
+    upstream, given = bring(host, tmp_path_factory.mktemp("engine"))
     inventory = BUILD / "engine.yml"
     BUILD.mkdir(parents=True, exist_ok=True)
     own = bed.inventory_yaml(names=[host.name]).replace("ae-engine:", "voice-demo:")
@@ -130,17 +64,9 @@ def site(
     values: dict[str, object] = {
         "service_build": str(BUILD / "engine/wheel"),
         "service_jobs_per_gpu": 1,
-        "engine_kind": "cosyvoice",
-        "engine_lock": str(ROOT / "files/requirements/worker.txt"),
         "engine_pip_args": ["--find-links", WHEELHOUSE],
-        "engine_upstream_url": "/srv/git/upstream",
-        "engine_upstream_commit": git(folder / "git/upstream", "rev-parse", "HEAD"),
-        "engine_matcha_url": "/srv/git/matcha",
-        "model_manifest": str(manifest),
-        "model_source": "path",
-        "model_location": "/srv/model",
     }
-    yield Site(tier, upstream, values)
+    yield Site(tier, upstream, given | values)
     if not pytestconfig.getoption("--keep-hosts"):
         host.down()
 

@@ -1,4 +1,7 @@
-"""A host without a way out is provisioned from a bundle, and a wrong bundle changes nothing."""
+"""A host without a way out is provisioned from a bundle, and a wrong bundle changes nothing.
+
+The bundle is of kind cosyvoice, with the STAND-IN of tests/standin_cosyvoice as upstream.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,52 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.e2e import voice
+from tests.e2e import standin, voice
 from tests.e2e.tier import BUILD, ROOT, Run, Tier, changes, mark
 from tests.testbed import Testbed
+from tests.testbed.pip import WHEELHOUSE
 
 MANIFEST = ROOT / "roles/bundle/files/manifest.py"
 
 
+@dataclass(frozen=True)
+class Made:
+    """A bundle: its folder, what the inventory said, the run."""
+
+    folder: Path
+    values: dict[str, object]
+    run: Run
+
+    def arguments(self, folder: Path | None = None) -> tuple[str, str]:
+        """Variables for site.yml; what would send pip elsewhere is none that pip knows."""
+        elsewhere = {"engine_pip_args": ["--elsewhere"], "service_pip_args": ["--elsewhere"]}
+        return "-e", json.dumps(
+            {**self.values, **elsewhere, "offline_bundle": str(folder or self.folder)}
+        )
+
+
 @pytest.fixture(scope="module")
-def made(lan: Tier) -> tuple[Path, Run]:
+def made(lan: Tier, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A bundle made on the lan tier's host, which is online and has the same system."""
     folder = BUILD / "bundle"
-    return folder, lan.play("bundle", "-e", f"offline_bundle={folder}")
+    _, values = standin.bring(lan.host, tmp_path_factory.mktemp("upstream"))
+    values["engine_pip_args"] = ["--find-links", WHEELHOUSE]
+    arguments = json.dumps({**values, "offline_bundle": str(folder)})
+    run = lan.play("bundle", "-e", arguments)
+    lan.host.run("sh", "-c", "rm -rf /srv/git /srv/git.tar.gz /srv/model")
+    return Made(folder, values, run)
 
 
 @pytest.fixture(scope="module")
-def bundle(made: tuple[Path, Run]) -> Path:
-    """Its folder."""
-    folder, run = made
-    assert run.rc == 0, run.tail
-    return folder
+def bundle(made: Made) -> Made:
+    """The same, when it is whole."""
+    assert made.run.rc == 0, made.run.tail
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +126,15 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str, str]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_wrong_bundle_is_refused_and_changes_nothing(
-    offline: Tier, bundle: Path, fault: str
+    offline: Tier, bundle: Made, fault: str
 ) -> None:
     spoil, code, says, says_zh = FAULTS[fault]
     folder = BUILD / "wrong-bundle"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(bundle, folder, copy_function=os.link)
+    shutil.copytree(bundle.folder, folder, copy_function=os.link)
     spoil(folder)
     mark(offline.host)
-    run = offline.play("site", "-e", f"offline_bundle={folder}")
+    run = offline.play("site", *bundle.arguments(folder))
     shutil.rmtree(folder)
     assert run.rc != 0, run.tail
     assert f"[{code}]" in run.said, run.tail
@@ -119,9 +144,9 @@ def test_a_wrong_bundle_is_refused_and_changes_nothing(
 
 
 def test_a_host_without_a_way_out_comes_to_speak(
-    offline: Tier, bundle: Path, prompt: bytes
+    offline: Tier, bundle: Made, prompt: bytes
 ) -> None:
-    arguments = ("-e", f"offline_bundle={bundle}")
+    arguments = bundle.arguments()
     check = offline.play("site", *arguments, "--check")
     assert check.rc == 0, check.tail
     mark(offline.host)
@@ -129,16 +154,22 @@ def test_a_host_without_a_way_out_comes_to_speak(
     print(f"offline: {run.seconds:.0f} s")
     assert [path for path in changes(offline.host) if path.startswith("/etc/apt/")] == []
     with offline.client() as client:
-        heard = voice.speak(client, prompt).content
-    assert voice.plausible(voice.seconds(heard), len(voice.TEXT))
+        answer = voice.speak(client, prompt)
+    assert answer.headers["x-cosyhost-engine"].startswith("cosyvoice")
+    assert voice.seconds(answer.content) > 1
+    (upstream,) = offline.host.run(
+        "sh", "-c", "echo /opt/cosyhost/engines/*/upstream"
+    ).stdout.split()
+    head = offline.host.run("git", "-C", upstream, "rev-parse", "HEAD").stdout.strip()
+    assert head == bundle.values["engine_upstream_commit"]
+    offline.host.run("test", "-d", f"{upstream}/third_party/Matcha-TTS/matcha")
     again = offline.provision(*arguments)
     assert again.recap("voice-lan")["changed"] == 0, again.tail
     assert offline.host.run("ip", "route", "show", "default").stdout == ""
 
 
 def test_making_a_bundle_says_what_it_takes_and_leaves_its_host_tidy(
-    made: tuple[Path, Run], lan: Tier, bundle: Path
+    lan: Tier, bundle: Made
 ) -> None:
-    run = made[1]
-    assert "A host needs as much again" in run.said
+    assert "A host needs as much again" in bundle.run.said
     assert not lan.host.run("ls", "/var/cache/cosyhost-bundle-work", check=False).stdout

@@ -74,6 +74,18 @@ def test_what_is_wrong_is_named(bundle: Path, command: str, code: str, says: str
     assert (wrong.value.code, says in str(wrong.value)) == (code, True)
 
 
+def test_what_was_damaged_is_brought_anew_by_the_next_run(bundle: Path) -> None:
+    wheel = bundle / "wheels/thing-1-py3-none-any.whl"
+    wheel.write_bytes(b"A wheel")
+    (bundle / "wheels/.hidden").touch()
+    before = manifest.contents(bundle)
+    assert manifest.reopen(bundle) == {"damaged": ["wheels/thing-1-py3-none-any.whl"]}
+    assert manifest.contents(bundle) == [name for name in before if not name.startswith("wheels/")]
+    with pytest.raises(manifest.WrongBundleError, match="MANIFEST"):
+        manifest.verify(bundle)
+    assert manifest.reopen(bundle) == {"damaged": []}
+
+
 def test_only_what_lacks_is_sent_in_loads_of_a_bounded_size() -> None:
     wanted = {"a": 200 * MIB, "b": 100 * MIB, "c": 900 * MIB, "d": 1, "e": 2, "there": 5, "cut": 9}
     sent = loads.bundle_loads(wanted, {"there": 5, "cut": 4})

@@ -114,6 +114,18 @@ CASES: dict[str, tuple[tuple[str, int] | None, dict[str, Any], str, str]] = {
         "COSY-MODEL-SOURCE",
         "need a location",
     ),
+    "a bundle without the model": (
+        None,
+        {"role": "model", "model_enabled": True, "model_bundle": "/nowhere"},
+        "COSY-MODEL-BUNDLE",
+        "Run bundle.yml again",
+    ),
+    "a bundle for another kind": (
+        None,
+        {"engine_accelerator": "cpu", "engine_bundle": "/nowhere"},
+        "COSY-ENGINE-BUNDLE",
+        "not made for kind cosyvoice on cpu",
+    ),
     "no manifest": (
         None,
         {"role": "model", "model_manifest": "/nowhere.json"},

@@ -1,7 +1,7 @@
-"""The bundle's manifest: `write DIR` and `verify DIR`, run by Ansible's own Python.
+"""The bundle's manifest: `open`, `write` and `verify DIR`, run by Ansible's own Python.
 
 MANIFEST.sha256 is what `sha256sum --check` reads. It is written last, so a bundle without it is
-half made. Both verbs print one JSON object; `verify` says under `code` and `what` what is wrong.
+half made. All verbs print one JSON object; `verify` says under `code` and `what` what is wrong.
 """
 
 from __future__ import annotations
@@ -43,10 +43,23 @@ def digest(path: Path) -> str:
 
 
 def contents(folder: Path) -> list[str]:
-    """Every file below the folder but the manifest and what begins with a dot, sorted."""
+    """Every file below the folder but the manifest, and nothing hidden, sorted."""
     found = (path for path in folder.rglob("*") if path.is_file() and path.name != NAME)
     names = (path.relative_to(folder) for path in found)
-    return sorted(name.as_posix() for name in names if not name.parts[0].startswith("."))
+    return sorted(n.as_posix() for n in names if not any(part[0] == "." for part in n.parts))
+
+
+def reopen(folder: Path) -> dict[str, Any]:
+    """Make it half made again, without what is no longer as its manifest says."""
+    damaged = []
+    if (folder / NAME).is_file():
+        lines = (folder / NAME).read_text(encoding="utf-8").splitlines()
+        listed = {match[2]: match[1] for match in map(_LINE.fullmatch, lines) if match}
+        there = [name for name in contents(folder) if name in listed]
+        damaged = [name for name in there if digest(folder / name) != listed[name]]
+        for name in [NAME, *damaged]:
+            (folder / name).unlink()
+    return {"damaged": damaged}
 
 
 def write(folder: Path) -> dict[str, Any]:
@@ -118,10 +131,10 @@ def _few(wrong: list[str]) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """`manifest.py write|verify DIR`."""
-    verb, folder = arguments[0], Path(arguments[1])
+    """`manifest.py open|write|verify DIR`."""
+    verb = {"open": reopen, "write": write, "verify": verify}[arguments[0]]
     try:
-        result = write(folder) if verb == "write" else verify(folder)
+        result = verb(Path(arguments[1]))
     except WrongBundleError as error:
         result = {"code": error.code, "what": str(error)}
     print(json.dumps(result))
