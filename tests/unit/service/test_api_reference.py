@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,13 @@ REFUSALS: list[tuple[str, str, str, dict[str, Any]]] = [
         {"content": b"x", "headers": {"Upload-Offset": "7", "Upload-Length": "9"}},
     ),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def borrowed() -> None:
+    """What the page borrows from npm, which a fresh checkout does not have yet."""
+    if not (ROOT / "service/cosyhost/web/static/vendor/swagger-ui.css").exists():
+        runpy.run_path(str(ROOT / "service/hatch_build.py"), run_name="__main__")
 
 
 @pytest.fixture(scope="module")
