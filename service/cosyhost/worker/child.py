@@ -178,8 +178,8 @@ class Child:
             with contextlib.closing(engine.speak(speech)) as chunks:
                 for chunk in chunks:
                     pcm = chunk.astype("<i2").tobytes()
-                    # An engine that has nothing yet says so by an empty chunk.
-                    if not (stream.write(pcm) if pcm else stream.wanted()):
+                    # An engine that has nothing yet says so by an empty chunk: it only asks.
+                    if not stream.write(pcm):
                         log.info("job %s stopped: cancelled", job.id)
                         return
                     spoken += pcm
