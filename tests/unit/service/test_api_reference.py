@@ -21,6 +21,7 @@ from tests.unit.service.conftest import ROOT
 SAMPLE = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
 SHA256 = "0" * 64
 WISH = {"input": "你好。", "voice": "nobody"}
+TIMINGS = {"upload", "queue", "ttfa", "synth", "encode"}
 JOB = "/v1/jobs/{job_id}"
 VOICE = "/v1/audio/voices/{name}"
 UPLOAD = "/v1/uploads/{sha256}"
@@ -81,7 +82,10 @@ def like(example: Any, real: Any) -> None:
     if isinstance(example, dict):
         assert set(example) == set(real)
         for name, value in example.items():
-            like(value, real[name])
+            if name == "timings_s":  # grows as its job goes on: a quick worker may be ahead of us
+                assert set(real[name]) <= TIMINGS
+            else:
+                like(value, real[name])
     elif isinstance(example, list) and example:
         for one in real:
             like(example[0], one)
