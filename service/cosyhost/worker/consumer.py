@@ -9,6 +9,9 @@ from celery import bootsteps
 from celery.worker import state as celery_state
 
 _EVERY_S = 1.0
+# The pool hears of a child's end when its pipe closes. The kernel closes it just before the child
+# can be waited for, so the pool often finds it alive still and looks again 5 s later.
+_LOOK_FOR_ENDED_S = 0.25
 
 
 class Pulse:
@@ -38,5 +41,6 @@ class Pulse:
                 pulse.tick()
                 # A lost connection clears the timer; the next one starts this step again.
                 parent.timer.call_repeatedly(_EVERY_S, pulse.tick)
+                parent.timer.call_repeatedly(_LOOK_FOR_ENDED_S, parent.pool.maintain_pool)
 
         return Step

@@ -74,19 +74,24 @@ class CosyVoice:
         )
 
     def _warm_up(self) -> None:
+        """Until the first sound, which all parts of the model had a hand in.
+
+        No further: the job of a child that crashed waits for its successor's.
+        """
         with tempfile.TemporaryDirectory() as folder:
             hum = Path(folder) / "hum.wav"
             write_vowel(hum)
             for seed in range(_WARM_UP_SEEDS):
                 wish = Speech("cross_lingual", _WARM_UP_TEXT, hum, "", "", 1.0, seed)
                 try:
-                    for _ in self.speak(wish):
-                        pass
-                    break
+                    with contextlib.closing(self.speak(wish)) as sounds:
+                        if any(sound.any() for sound in sounds):
+                            break
                 except Problem as problem:
                     # To a hum the model may well have nothing to say.
                     if problem.kind is not ENGINE_NO_SPEECH or seed == _WARM_UP_SEEDS - 1:
                         raise
+        self._quiet()
         self._speakers.forget()
 
     def speak(self, speech: Speech) -> Generator[Pcm, None, None]:
