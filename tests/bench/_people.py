@@ -23,6 +23,8 @@ import httpx
 
 CHUNK_BYTES, LANES = 32_768, 4  # as uploader.js has them
 CONNECTIONS = 6  # a browser's, to one host
+# What the page asks for again while it is open (restart.js, CALM_MS).
+POLLED, POLL_S = "/v1/admin/state", 10.0
 LOADING_AT_ONCE = 5
 
 
@@ -94,6 +96,13 @@ class Person:
             if at == 0 or asked.method != "GET":  # what comes next follows from the answer
                 await asyncio.gather(*waiting)
         await asyncio.gather(*waiting)
+        if polled := next((asked for asked in self.plan.page if asked.path == POLLED), None):
+            self.holding.append(asyncio.create_task(self._poll(polled, lanes)))
+
+    async def _poll(self, asked: Asked, lanes: asyncio.Semaphore) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._fetch(asked, asked.path, None, lanes)
 
     async def _fetch(
         self, asked: Asked, path: str, body: str | None, lanes: asyncio.Semaphore
