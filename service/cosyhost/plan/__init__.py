@@ -1,0 +1,1 @@
+"""How many users, over which lines, with how many GPUs: arithmetic before anything is bought."""
