@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cosyhost import __version__, config
 from cosyhost.errors import Problem
+from cosyhost.plan import command as plan
 from cosyhost.systemd import credential
 
 
@@ -40,15 +41,21 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="wait so long for the service to be ready (default: %(default)g)",
     )
+    plan.add_parser(verbs)
     verbs.add_parser("check-config", help="read the settings and say what is wrong")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0 well, 1 a problem (one line says which)."""
+    """Run the command; returns its exit status: 0 well, 1 a problem (one line says which).
+
+    The verb plan has a third: 3, the plan was made and does not hold.
+    """
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
+        if options.verb == "plan":
+            return plan.run(vars(options))
         settings = config.load(options.config)
         if options.verb == "web":
             from cosyhost.web import server

@@ -572,6 +572,46 @@ CROSS_ORIGIN = Kind(
     "请在本服务自己的页面上操作。",
     "Do it on this service's own page.",
 )
+PLAN_NOT_A_NUMBER = Kind(
+    "plan_not_a_number",
+    422,
+    "{option} 的值“{given}”不是数字。",
+    "The value {given!r} of {option} is no number.",
+    "请只写数字，不带单位；单位见 cosyhost plan --help。",
+    "Write the number alone, without a unit; cosyhost plan --help names the units.",
+)
+PLAN_NOT_WHOLE = Kind(
+    "plan_not_whole",
+    422,
+    "{option} 的值“{given}”不是整数。",
+    "The value {given!r} of {option} is no whole number.",
+    "请写 1、2、3 这样的整数。",
+    "Write a whole number such as 1, 2 or 3.",
+)
+PLAN_OUT_OF_RANGE = Kind(
+    "plan_out_of_range",
+    422,
+    "{option} 的值 {given} 超出范围。",
+    "The value {given} of {option} is out of range.",
+    "请取 {low} 到 {high} 之间的值。",
+    "Take a value from {low} to {high}.",
+)
+PLAN_UNKNOWN_CHOICE = Kind(
+    "plan_unknown_choice",
+    422,
+    "{option} 没有“{given}”这个选项。",
+    "{option} does not know {given!r}.",
+    "可选：{choices}。",
+    "Choose one of: {choices}.",
+)
+PLAN_TOO_LARGE = Kind(
+    "plan_too_large",
+    422,
+    "这些数值意味着同时进行 {load:.0f} 个任务，超出可规划的 {limit:.0f} 个。",
+    "These values mean {load:.0f} jobs at once; at most {limit:.0f} can be planned.",
+    "请核对人数、每小时任务数、语音长度和 RTF 的单位。",
+    "Check the units of users, jobs per hour, seconds of speech and RTF.",
+)
 
 KINDS: dict[str, Kind] = {
     kind.code: kind for kind in list(globals().values()) if isinstance(kind, Kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from cosyhost.plan import queue
@@ -191,7 +192,7 @@ class Finding:
     """Something to say about the plan: a reason for its tier, a note, or what does not hold."""
 
     code: str
-    figures: dict[str, float | int | str] = field(default_factory=dict)
+    figures: Mapping[str, float | int | str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
