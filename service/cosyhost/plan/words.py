@@ -40,14 +40,15 @@ def seconds(value: float, language: str) -> str:
     for unit, factor, limit in zip(
         _TIMES[language],
         (0.001, 1.0, 60.0, 3600.0, 86400.0),
-        (0.9995, 59.95, 3597.0, 86_400.0, float("inf")),
+        (0.9995, 59.95, 3570.0, 85_680.0, float("inf")),
         strict=True,
     ):
         if value < limit:
             shown = value / factor
             if factor < 1:
                 return f"{shown:.0f} {unit}" if shown >= 1 else f"<1 {unit}"
-            return f"{_short(shown)} {unit}"
+            # What lies a hair below the next unit was rounded into it.
+            return f"{_short(max(shown, 1.0))} {unit}"
     raise AssertionError(value)
 
 
@@ -155,7 +156,7 @@ FINDINGS: dict[str, dict[str, str]] = {
         "zh": "提示音频以 WAV 上传要 {wav_s}；网页会压成 FLAC（{flac_s}）或 Opus（{opus_s}）。",
     },
     "fewer_gpus": {
-        "en": "{gpus} GPUs would do for the waits; the rest is reserve.",
+        "en": "for the waits fewer GPUs would do ({gpus}); the rest is reserve.",
         "zh": "就等待时间而言 {gpus} 块 GPU 已足够，其余为冗余。",
     },
     "burst_refused": {
@@ -193,8 +194,8 @@ def _figures(finding: Finding, language: str) -> dict[str, str]:
 # The plan's lines; the figures are those of `_lines`.
 _TEXT = {
     "en": """\
-{users} users, {jobs} jobs each per hour; prompt {prompt_s} as {codec}, {audio_s} of speech as \
-{output}
+Users: {users}, each starts {jobs} jobs per hour: prompt {prompt_s} as {codec}, speech {audio_s} \
+as {output}
 
 One user, {up} up and {down} down
   prompt up: {prompt_bytes}, {upload_s} ({codecs})
@@ -202,7 +203,7 @@ One user, {up} up and {down} down
   first page load: {page_bytes}, {page_s} (a Gradio page nobody optimised: {old_bytes}, {old_s})
   from click to the whole output: {job_s}
 
-All {users} at once, server's link {link_down} down and {link_up} up
+All users at once, server's link {link_down} down and {link_up} up
   prompts into the server: {in_bytes}, {in_s}
   speech out of the server: {out_bytes}, {out_s}
   both together: {total_bytes}; all load the page: {all_page_s}
@@ -212,7 +213,7 @@ GPUs: {gpus}, {per_gpu} jobs at once each, RTF {rtf}
   capacity: {places} jobs at once, {jobs_hour} jobs of {service_s} per hour
   load: {load} jobs at once, {utilisation} of the capacity
   waiting (M/M/c): {waiting}
-  all {users} at once: the last one taken begins after {last_s}
+  all users at once: the last one taken begins after {last_s}
   fewest GPUs for 95 % of waits within 20 s: {enough}
 
 Disk: {day_jobs} jobs in {hours} h are {day_bytes} a day; kept {keep}: {kept_bytes} \
