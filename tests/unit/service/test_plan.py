@@ -235,6 +235,14 @@ def test_the_disk_is_what_all_jobs_leave() -> None:
     assert disk.kept_bytes == 2 * disk.day_bytes
 
 
+def test_when_all_press_at_once_the_queue_takes_what_the_tier_lets_wait() -> None:
+    """A demo with two places and 16 to wait in: of 21 three go away, the 18th is in round nine."""
+    queue = make(Needs(users=21, rtf=0.2)).queue
+    assert queue.all_at_once_refused == 3
+    assert queue.all_at_once_last_wait_s == pytest.approx(8 * 15 * 0.2)
+    assert make(Needs(users=2)).queue.all_at_once_last_wait_s == 0
+
+
 def test_overload_says_how_many_gpus_would_do() -> None:
     over = make(Needs(users=400))
     assert not over.queue.holds
