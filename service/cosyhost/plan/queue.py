@@ -15,7 +15,7 @@ def erlang_b(servers: int, load: float) -> float:
     """Share of jobs turned away when none may wait (Erlang's loss formula, 1917).
 
     By the recursion B(0) = 1, B(k) = load B(k-1) / (k + load B(k-1)), which needs no factorials:
-    Gross, Shortle, Thompson, Harris, Fundamentals of Queueing Theory, 4th ed., section 2.5.
+    Gross, Shortle, Thompson, Harris, Fundamentals of Queueing Theory, 4th ed., chapter 2.
 
     Args:
         servers: places, 0 or more.
@@ -32,7 +32,7 @@ def erlang_c(servers: int, load: float) -> float:
 
         C = (load^c / c!) / ((1 - rho) sum_{k<c} load^k / k! + load^c / c!),  rho = load / c
 
-    (the same book, section 2.3; A. K. Erlang, 1917), worked out from the loss formula:
+    (the same book, M/M/c; A. K. Erlang, 1917), worked out from the loss formula:
     C = B / (1 - rho (1 - B)).
     """
     if load >= servers:
