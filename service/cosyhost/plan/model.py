@@ -155,6 +155,8 @@ class Capacity:
     rtf: float
     jobs_per_hour: float
     audio_s_per_s: float
+    users_at_most: int
+    """How many such users may come before one wait in twenty is over `WAIT_LIMIT_S`."""
 
 
 @dataclass(frozen=True)
@@ -264,6 +266,7 @@ def make(needs: Needs) -> Plan:
             rtf=needs.working_rtf,
             jobs_per_hour=places * 3600 / needs.service_s,
             audio_s_per_s=places / needs.working_rtf,
+            users_at_most=_users_at_most(needs, places),
         ),
         queue=Queue(
             load_erlangs=needs.load,
@@ -293,6 +296,20 @@ def make(needs: Needs) -> Plan:
     plan.problems.extend(_problems(plan, tier))
     plan.notes.extend(_notes(plan))
     return plan
+
+
+def _users_at_most(needs: Needs, places: int) -> int:
+    """Halve the interval: more users never wait less."""
+    each = needs.jobs_per_user_hour / 3600 * needs.service_s
+    fits, too_many = 0, math.ceil(places / each)
+    while too_many - fits > 1:
+        users = (fits + too_many) // 2
+        waits = queue.waiting(places, users * each, needs.service_s)
+        if waits and waits.quantile_s(WAIT_SHARE) <= WAIT_LIMIT_S:
+            fits = users
+        else:
+            too_many = users
+    return fits
 
 
 def _jobs_per_day(needs: Needs) -> float:

@@ -214,7 +214,7 @@ GPUs: {gpus}, {per_gpu} jobs at once each, RTF {rtf}
   load: {load} jobs at once, {utilisation} of the capacity
   waiting (M/M/c): {waiting}
   all users at once: the last one taken begins after {last_s}
-  fewest GPUs for 95 % of waits within 20 s: {enough}
+  for 95 % of waits within 20 s: at most {most} such users here; for these, GPUs: {enough}
 
 Disk: {day_jobs} jobs in {hours} h are {day_bytes} a day; kept {keep}: {kept_bytes} \
 (quota {quota_bytes})
@@ -241,7 +241,7 @@ GPU：{gpus} 块，每块同时 {per_gpu} 个任务，RTF {rtf}
   负载：相当于同时 {load} 个任务，占容量的 {utilisation}
   排队（M/M/c）：{waiting}
   {users} 人同时提交：最后一个被接受的任务在 {last_s}后开始
-  使 95% 的等待不超过 20 秒，最少需要 GPU：{enough} 块
+  使 95% 的等待不超过 20 秒：现有 GPU 最多容纳 {most} 个这样的用户；现有用户至少需要 {enough} 块
 
 磁盘：每天 {hours} 小时共 {day_jobs} 个任务，{day_bytes}；保留 {keep}：{kept_bytes}\
 （配额 {quota_bytes}）
@@ -330,6 +330,7 @@ def _lines(plan: Plan, language: str) -> dict[str, Any]:
         else _ENDLESS[language],
         "last_s": seconds(queue.all_at_once_last_wait_s, language),
         "enough": queue.gpus_enough,
+        "most": capacity.users_at_most,
         "day_jobs": _short(disk.jobs_per_day),
         "hours": _short(needs.hours_per_day),
         "day_bytes": size(disk.day_bytes),

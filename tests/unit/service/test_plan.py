@@ -243,6 +243,17 @@ def test_when_all_press_at_once_the_queue_takes_what_the_tier_lets_wait() -> Non
     assert make(Needs(users=2)).queue.all_at_once_last_wait_s == 0
 
 
+@pytest.mark.parametrize("needs", [Needs(), Needs(gpus=3, rtf=0.7), Needs(audio_s=600)])
+def test_the_most_users_still_fit_and_one_more_does_not(needs: Needs) -> None:
+    most = make(needs).capacity.users_at_most
+    if most:
+        fits = make(dataclasses.replace(needs, users=most)).queue
+        assert fits.wait_p95_s is not None
+        assert fits.wait_p95_s <= WAIT_LIMIT_S
+        assert fits.gpus_enough <= needs.gpus
+    assert make(dataclasses.replace(needs, users=most + 1)).queue.gpus_enough > needs.gpus
+
+
 def test_overload_says_how_many_gpus_would_do() -> None:
     over = make(Needs(users=400))
     assert not over.queue.holds
