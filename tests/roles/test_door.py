@@ -333,24 +333,28 @@ LOGGED = {
 }
 
 
-def test_the_log_names_no_job_upload_or_voice(open_door: Open) -> None:
-    door = open_door("lan")
+@pytest.fixture(scope="module")
+def watched(open_door: Open) -> Door:
+    """A door whose log is read: nobody else goes through it."""
+    return open_door("lan")
+
+
+def test_the_log_names_no_job_upload_or_voice(watched: Door) -> None:
     for path in LOGGED:
-        door.ask(path)
-    lines = door.log(len(LOGGED))
+        watched.ask(path)
+    lines = watched.log(len(LOGGED))
     assert [line["path"] for line in lines] == list(LOGGED.values())
     assert not re.search(f"{ID}|{SHA}|Alice", json.dumps(lines))
 
 
-def test_the_log_says_where_a_jobs_seconds_went(open_door: Open) -> None:
-    door = open_door("lan")
+def test_the_log_says_where_a_jobs_seconds_went(watched: Door) -> None:
     whole = (
         'upload;dur=9100.0;desc="910000 bytes", queue;dur=800.0, ttfa;dur=1100.5, '
         "synth;dur=2000.0, encode;dur=0.1"
     )
     for timing in (whole, "upload;dur=0.4, queue;dur=3.0, ttfa;dur=21.0", 'x;desc="\\"', ""):
-        door.ask("/v1/audio/speech?timing=" + quote(timing), "POST", b"12345")
-    first, streamed, strange, without = door.log(4)
+        watched.ask("/v1/audio/speech?timing=" + quote(timing), "POST", b"12345")
+    first, streamed, strange, without = watched.log(4)
     names = ("upload_bytes", "upload_ms", "queue_ms", "ttfa_ms", "synth_ms", "encode_ms")
 
     def figures(line: dict[str, Any]) -> list[float | None]:
@@ -374,3 +378,17 @@ def test_connections_are_counted_for_the_exporter_alone(lan: Door) -> None:
     assert (answer.status, answer.headers["Server"]) == (404, "nginx")
     _, body = lan.ask("/nginx_status")
     assert b"Active" not in body
+
+
+def test_the_exporters_address_is_not_the_users(tmp_path: Path) -> None:
+    said = {
+        "render_templates": [],
+        "render_to": str(tmp_path),
+        "redis_hosts": ["one"],
+        "edge_listen": ["127.0.0.1:7863"],
+    }
+    told = ("-i", "inventories/lan", "-e", json.dumps(said), "tests/roles/render.yml")
+    run = ansible("ansible-playbook", *told)
+    assert run.returncode == 2
+    assert "[COSY-EDGE-VALUES]" in run.stdout
+    assert "edge_status_listen is an address and a port" in " ".join(run.stdout.split())

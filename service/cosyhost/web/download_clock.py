@@ -29,8 +29,8 @@ Observe = Callable[[Download, float, int, str], None]
 class DownloadClock:
     """ASGI middleware: times what leaves a `Download`; it needs `server.Line` below it.
 
-    The seconds of a stream overlap with its synthesis. What lies in buffers on the way (of nginx
-    and of kernels, about 100 KB) counts as taken.
+    The seconds of a stream overlap with its synthesis. What lies in buffers on the way, of nginx
+    and of kernels, counts as taken: about 130 KB behind nginx, 1 s at 1 Mbit/s.
     """
 
     def __init__(self, app: ASGIApp, observe: Observe) -> None:

@@ -7,7 +7,7 @@ import contextlib
 from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, generate_latest
 
 from cosyhost.engines import Engine
-from cosyhost.errors import Problem
+from cosyhost.errors import KINDS, Problem
 from cosyhost.jobs import Fleet, Ledger
 from cosyhost.web.job_metrics import JobMetrics
 from cosyhost.web.queue_metrics import QueueCollector
@@ -24,6 +24,8 @@ class Metrics:
         self._problems = Counter(
             "cosyhost_problems", "Requests refused or failed.", ["code"], registry=self._registry
         )
+        for code in KINDS:  # a series that begins at 1 shows no increase
+            self._problems.labels(code)
         self.jobs = JobMetrics(self._registry, engine)
 
     def problem(self, code: str) -> None:
