@@ -82,10 +82,12 @@ def test_one_byte_more_is_refused_with_a_page_in_both_languages(
 
 @pytest.mark.control("EDGE-METRICS", why="figures of the inside are nobody's business outside")
 def test_the_metrics_cannot_be_reached(door: Probe) -> None:
-    for path in ("/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics"):
+    metrics = ("/metrics", "/metrics/", "//metrics", "/%6detrics", "/x/../metrics")
+    for path in (*metrics, "/nginx_status"):
         answer = door.ask(path)
         assert answer.status in (403, 404), f"{path} {answer.brief}"
-        assert "# TYPE" not in answer.text, f"{path} {answer.brief}"
+        for figures in ("# TYPE", "Active connections"):
+            assert figures not in answer.text, f"{path} {answer.brief}"
 
 
 @pytest.mark.control("EDGE-VERSION", why="a version number tells an attacker where to begin")
@@ -100,7 +102,8 @@ def test_the_server_hides_its_version(door: Probe) -> None:
 @pytest.mark.control("EDGE-LISTEN", why="the door is where the inventory says, or it is not found")
 def test_nginx_listens_where_it_is_told(host: Host, values: dict[str, Any]) -> None:
     open_at = {address for address, process in listeners(host) if process == "nginx"}
-    wanted = {split_address(str(listen)) for listen in values["edge_listen"]}
+    told = (*values["edge_listen"], values["edge_status_listen"])
+    wanted = {split_address(str(listen)) for listen in told}
     absent = wanted - open_at
     assert not absent, f"not at {sorted(absent)}, only at {sorted(open_at)}"
 
@@ -110,6 +113,7 @@ def test_nginx_listens_where_it_is_told(host: Host, values: dict[str, Any]) -> N
 def test_nothing_else_is_open_to_the_network(host: Host, values: dict[str, Any]) -> None:
     """Beside nginx and the addresses of web and queue: sshd, and `audit_also_listening`."""
     told = {split_address(str(listen)) for listen in values["edge_listen"]}
+    told |= {split_address(str(values["edge_status_listen"]))}
     told |= {(str(address), int(values["redis_port"])) for address in values["redis_bind"]}
     told |= {(str(values["service_web_listen"]), int(values["service_web_port"]))}
     known = {"sshd", *values.get("audit_also_listening", [])}

@@ -229,6 +229,10 @@ def test_generate_waits_for_the_upload_also_over_a_reload(visit: Open) -> None:
     assert len(wishes) == 1
     assert wishes[0]["input"] == TEXT
     assert wishes[0]["upload_s"] > 0.05
+    size = len(sounds.wav(4))
+    assert 1000 < wishes[0]["upload_bytes"] <= size, "what was sent while the user waited"
+    rate = r"s: .* s of them your upload at [0-9.]+ Mbit/s"
+    expect(page.locator("#cosy-job .cosy-spent p")).to_have_text(re.compile(rate))
     visitor.reload()
     page.wait_for_timeout(1000)
     assert len(wishes) == 1, "a job that was handed in is not handed in again"

@@ -16,6 +16,7 @@ from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -44,6 +45,9 @@ class Service(BaseHTTPRequestHandler):
         data = SOUND if sound else TEXT
         kind = "audio/wav" if sound else "application/json"
         headers = {"ETag": '"x"', "Accept-Ranges": "bytes", "X-Got": str(length)}
+        headers["X-Waited"] = self.headers.get("X-CosyHost-Upload-S", "")
+        if "timing=" in self.path:
+            headers["Server-Timing"] = unquote(self.path.partition("timing=")[2])
         if asked := self.headers.get("Range"):
             first, last = map(int, asked.removeprefix("bytes=").split("-"))
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
@@ -86,8 +90,20 @@ def free_port() -> int:
 class Door:
     """A running nginx."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, status_port: int, log: Path) -> None:
         self.port = port
+        self.status_port = status_port
+        self._log, self._read = log, 0
+
+    def log(self, lines: int) -> list[dict[str, Any]]:
+        """The access log once it has so many more lines than at the last call."""
+        wanted, self._read = self._read + lines, self._read + lines
+        for _ in range(200):  # a line is written after its answer
+            if len(text := self._log.read_text("utf-8").splitlines()) >= wanted:
+                break
+            time.sleep(0.01)
+        assert len(text) == wanted
+        return [json.loads(line) for line in text[wanted - lines :]]
 
     def ask(
         self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
@@ -106,7 +122,8 @@ class Door:
 @contextmanager
 def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     """The tier's site, on a free port before a service of its own."""
-    port, upstream = free_port(), ThreadingHTTPServer(("127.0.0.1", 0), Service)
+    port, status_port = free_port(), free_port()
+    upstream = ThreadingHTTPServer(("127.0.0.1", 0), Service)
     threading.Thread(target=upstream.serve_forever, daemon=True).start()
     said = {
         "render_templates": [str(ROOT / "roles/edge/templates/site.conf.j2")],
@@ -114,6 +131,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
         "redis_hosts": ["one"],
         "edge_listen": [f"127.0.0.1:{port}"],
         "edge_upstream": f"127.0.0.1:{upstream.server_port}",
+        "edge_status_listen": f"127.0.0.1:{status_port}",
         "edge_body_limit_bytes": LIMIT,
         "edge_slow_upload_patience_s": PATIENCE_S,
         "edge_upstream_timeout_s": 1,
@@ -149,7 +167,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
                     break
             assert server.poll() is None, (folder / "error.log").read_text()
             time.sleep(0.05)
-        yield Door(port)
+        yield Door(port, status_port, folder / "cosyhost-access.log")
     finally:
         server.terminate()
         server.wait(20)
@@ -292,5 +310,85 @@ def test_an_upload_may_be_slow_but_not_stand_still(lan: Door) -> None:
                     return b""
             return line.recv(1000)
 
-    assert send(PATIENCE_S / 4).startswith(b"HTTP/1.1 200")
+    answer = send(PATIENCE_S / 4)
+    assert answer.startswith(b"HTTP/1.1 200")
+    waited = re.search(rb"X-Waited: ([0-9.]+)", answer)
+    assert waited, "the service is not told how long the body took"
+    assert 4 * PATIENCE_S / 4 < float(waited[1]) < 3 * PATIENCE_S
     assert not send(PATIENCE_S * 2).startswith(b"HTTP/1.1 200")
+
+
+ID = "0b54a2f7c3de4f6f9a3b5b1f0c7a9e21"
+SHA = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+LOGGED = {
+    f"/v1/jobs/{ID}": "/v1/jobs/...",
+    f"/v1/jobs/{ID}/audio?response_format=flac": "/v1/jobs/.../audio",
+    f"/v1/jobs/{ID}/events": "/v1/jobs/.../events",
+    f"/v1/jobs/{ID}%2Fx/{ID}": "/v1/jobs/...",
+    f"/v1/uploads/{SHA}": "/v1/uploads/...",
+    "/v1/audio/voices/Alice/audio": "/v1/audio/voices/...",
+    "/v1/jobs": "/v1/jobs",
+    "/v1/jobs?x=1": "/v1/jobs",
+    "/v1/audio/speech": "/v1/audio/speech",
+}
+
+
+@pytest.fixture(scope="module")
+def watched(open_door: Open) -> Door:
+    """A door whose log is read: nobody else goes through it."""
+    return open_door("lan")
+
+
+def test_the_log_names_no_job_upload_or_voice(watched: Door) -> None:
+    for path in LOGGED:
+        watched.ask(path)
+    lines = watched.log(len(LOGGED))
+    assert [line["path"] for line in lines] == list(LOGGED.values())
+    assert not re.search(f"{ID}|{SHA}|Alice", json.dumps(lines))
+
+
+def test_the_log_says_where_a_jobs_seconds_went(watched: Door) -> None:
+    whole = (
+        'upload;dur=9100.0;desc="910000 bytes", queue;dur=800.0, ttfa;dur=1100.5, '
+        "synth;dur=2000.0, encode;dur=0.1"
+    )
+    for timing in (whole, "upload;dur=0.4, queue;dur=3.0, ttfa;dur=21.0", 'x;desc="\\"', ""):
+        watched.ask("/v1/audio/speech?timing=" + quote(timing), "POST", b"12345")
+    first, streamed, strange, without = watched.log(4)
+    names = ("upload_bytes", "upload_ms", "queue_ms", "ttfa_ms", "synth_ms", "encode_ms")
+
+    def figures(line: dict[str, Any]) -> list[float | None]:
+        return [line[name] for name in names]
+
+    assert figures(first) == [910_000, 9100, 800, 1100.5, 2000, 0.1]
+    assert first["upload_bytes"] * 8 / first["upload_ms"] / 1000 == pytest.approx(0.8)  # Mbit/s
+    assert figures(streamed) == [None, 0.4, 3, 21, None, None]
+    assert figures(strange) == figures(without) == [None] * 6
+    assert first["request_s"] >= 0
+    assert first["in_bytes"] > 5
+    assert first["out_bytes"] > len(SOUND)
+
+
+def test_connections_are_counted_for_the_exporter_alone(lan: Door) -> None:
+    inside = Door(lan.status_port, 0, Path())
+    answer, body = inside.ask("/nginx_status")
+    assert answer.status == 200
+    assert body.startswith(b"Active connections: ")
+    answer, body = inside.ask("/v1/models")
+    assert (answer.status, answer.headers["Server"]) == (404, "nginx")
+    _, body = lan.ask("/nginx_status")
+    assert b"Active" not in body
+
+
+def test_the_exporters_address_is_not_the_users(tmp_path: Path) -> None:
+    said = {
+        "render_templates": [],
+        "render_to": str(tmp_path),
+        "redis_hosts": ["one"],
+        "edge_listen": ["127.0.0.1:7863"],
+    }
+    told = ("-i", "inventories/lan", "-e", json.dumps(said), "tests/roles/render.yml")
+    run = ansible("ansible-playbook", *told)
+    assert run.returncode == 2
+    assert "[COSY-EDGE-VALUES]" in run.stdout
+    assert "edge_status_listen is an address and a port" in " ".join(run.stdout.split())

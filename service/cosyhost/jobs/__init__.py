@@ -8,7 +8,17 @@ from cosyhost.jobs.broker import TASK, Broker, queue_of
 from cosyhost.jobs.connection import connect
 from cosyhost.jobs.fleet import UNIT_STATES, Fleet, Unit, UnitState
 from cosyhost.jobs.healing import UNSEEN_S, Healer
-from cosyhost.jobs.job import ENDED, MODES, Job, Mode, State, Status, new_job_id, output_key
+from cosyhost.jobs.job import (
+    ENDED,
+    MODES,
+    Ended,
+    Job,
+    Mode,
+    State,
+    Status,
+    new_job_id,
+    output_key,
+)
 from cosyhost.jobs.keys import audio as audio_stream_key
 from cosyhost.jobs.ledger import HEARTBEAT_S, Ledger
 from cosyhost.jobs.stream import AudioWriter
@@ -22,6 +32,7 @@ __all__ = [
     "UNSEEN_S",
     "AudioWriter",
     "Broker",
+    "Ended",
     "Fleet",
     "Healer",
     "Job",

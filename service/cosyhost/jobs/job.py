@@ -64,6 +64,23 @@ class Status:
     problem: Problem | None
 
 
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """What is counted of a job that ended (`scripts.NOTE`): times as in `Status`, nobody's data."""
+
+    state: State
+    mode: str
+    created: float
+    finished: float
+    engine: str = ""
+    preview: bool = False
+    started: float | None = None
+    first_audio: float | None = None
+    audio_s: float | None = None
+    encode_s: float | None = None
+    upload_s: float = 0.0
+    upload_bytes: int = 0
+
+
 def new_job_id() -> str:
     """An id nobody can guess (122 random bits)."""
     return uuid.uuid4().hex

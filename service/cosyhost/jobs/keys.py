@@ -12,6 +12,9 @@ DEAD = "jobs:dead"
 HEALING = "jobs:healing"
 MEAN_S = "jobs:mean_s"
 UNITS = "jobs:units"
+# What nobody has counted yet: jobs that ended, and seconds of speech by engine.
+ENDED = "jobs:ended"
+SPOKEN = "jobs:spoken"
 
 
 def job(job_id: str) -> str:

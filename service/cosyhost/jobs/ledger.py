@@ -16,7 +16,7 @@ from cosyhost.errors import (
     Problem,
 )
 from cosyhost.jobs import keys, scripts
-from cosyhost.jobs.job import Job, State, Status
+from cosyhost.jobs.job import Ended, Job, State, Status
 from cosyhost.jobs.stream import STREAM_ENDED_TTL_S
 
 MAX_ATTEMPTS = 3
@@ -35,7 +35,7 @@ class Ledger:
 
     def __init__(self, client: redis.Redis, *, waiting_limit: int, keep_s: int) -> None:
         self._redis = client
-        self._waiting_limit = waiting_limit
+        self.waiting_limit = waiting_limit
         self._keep_s = keep_s
         self._scripts = {script: client.register_script(script) for script in scripts.ALL}
 
@@ -57,7 +57,7 @@ class Ledger:
             [
                 job.id,
                 msgspec.json.encode(job),
-                self._waiting_limit,
+                self.waiting_limit,
                 job.mode,
                 self._keep_s,
                 job.title,
@@ -68,7 +68,7 @@ class Ledger:
             ],
         )
         if ahead < 0:
-            raise Problem(QUEUE_FULL, waiting=self._waiting_limit, retry_after_s=self._wait_s())
+            raise Problem(QUEUE_FULL, waiting=self.waiting_limit, retry_after_s=self._wait_s())
         return int(ahead)
 
     def _wait_s(self) -> int:
@@ -91,7 +91,10 @@ class Ledger:
         """
         answer = self._run(
             scripts.CLAIM,
-            [keys.job(job_id), keys.WAITING, keys.LEASES, keys.DEAD, keys.audio(job_id)],
+            [
+                *(keys.job(job_id), keys.WAITING, keys.LEASES, keys.DEAD, keys.audio(job_id)),
+                keys.ENDED,
+            ],
             [
                 job_id,
                 owner,
@@ -135,7 +138,7 @@ class Ledger:
         return bool(
             self._run(
                 scripts.FINISH,
-                [keys.job(job_id), keys.WAITING, keys.LEASES, keys.audio(job_id)],
+                [keys.job(job_id), keys.WAITING, keys.LEASES, keys.audio(job_id), keys.ENDED],
                 [job_id, owner, state, self._keep_s, STREAM_ENDED_TTL_S, *flat],
             )
         )
@@ -225,6 +228,29 @@ class Ledger:
         except redis.RedisError as error:
             raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
         return int(waiting), int(running)
+
+    def oldest_wait_s(self) -> float:
+        """How long the job that waits longest has waited, in seconds; 0 when none waits."""
+        try:
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.zrange(keys.WAITING, 0, 0, withscores=True)
+            pipe.time()
+            first, (seconds, microseconds) = pipe.execute()
+        except redis.RedisError as error:
+            raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
+        return max(0.0, seconds + microseconds / 1e6 - first[0][1]) if first else 0.0
+
+    def take_ended(self) -> tuple[list[Ended], dict[str, float]]:
+        """What nobody has counted yet: jobs that ended, and seconds of speech by engine.
+
+        Each is given once, to one caller of all processes. The seconds grow while jobs run.
+        """
+        ended, spoken = self._run(scripts.TAKE, [keys.ENDED, keys.SPOKEN], [])
+        jobs = [msgspec.json.decode(raw, type=Ended, strict=False) for raw in ended]
+        return jobs, {
+            engine.decode(): float(seconds)
+            for engine, seconds in zip(spoken[::2], spoken[1::2], strict=True)
+        }
 
     def beat(self, owner: str) -> None:
         """A worker child says that it is there."""

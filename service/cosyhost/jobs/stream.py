@@ -25,7 +25,7 @@ class AudioWriter:
     def __init__(self, client: redis.Redis, job_id: str, attempt: int, sample_rate: int) -> None:
         self._redis = client
         self._pool = client.connection_pool
-        self._keys = (keys.job(job_id), keys.audio(job_id))
+        self._keys = (keys.job(job_id), keys.audio(job_id), keys.SPOKEN)
         self._attempt = attempt
         self._sample_rate = sample_rate
         self._bytes = 0
@@ -56,10 +56,17 @@ class AudioWriter:
         self._settle()
         rate = 0 if self._bytes else self._sample_rate
         self._bytes += len(pcm)
-        spoken_s = self._bytes / 2 / self._sample_rate
+        per_s = 2 * self._sample_rate
         self._connection.send_command(  # type: ignore[no-untyped-call]
-            *("EVAL", scripts.WRITE, 2, *self._keys),
-            *(self._attempt, pcm, spoken_s, STREAM_RUNNING_TTL_S, rate),
+            *("EVAL", scripts.WRITE, 3, *self._keys),
+            *(
+                self._attempt,
+                pcm,
+                self._bytes / per_s,
+                STREAM_RUNNING_TTL_S,
+                rate,
+                len(pcm) / per_s,
+            ),
         )
         self._unanswered = True
         before, self._written = self._written, time.monotonic()

@@ -30,6 +30,7 @@ from cosyhost.web import (
     voices,
 )
 from cosyhost.web.caching import NoStore
+from cosyhost.web.download_clock import DownloadClock
 from cosyhost.web.services import Services, open_services
 from cosyhost.web.upload_clock import UploadClock
 from cosyhost.web.user import UserCookie
@@ -72,6 +73,7 @@ def create_app(config: Config, password: str | None) -> FastAPI:
         title="CosyHost", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None
     )
     app.state.services = services
+    app.add_middleware(DownloadClock, observe=services.metrics.jobs.downloaded)
     app.add_middleware(UserCookie)
     app.add_middleware(NoStore)
     app.add_middleware(UploadClock, limit_bytes=config.limits.body_bytes)

@@ -21,8 +21,10 @@ class Start:
     """Sent once, before the first PCM: who speaks, and the seconds it took until now."""
 
     sample_rate: int
+    mode: str
     engine: str
     preview: bool
+    upload_bytes: int
     upload_s: float
     queue_s: float
     ttfa_s: float
@@ -68,8 +70,11 @@ async def follow(services: Services, job_id: str) -> AsyncIterator[Start | bytes
 def _start(fields: dict[bytes, Any]) -> Start:
     return Start(
         sample_rate=int(fields[b"rate"]),
+        # A worker of the release before says neither this nor the bytes.
+        mode=fields.get(b"mode", b"unknown").decode(),
         engine=fields[b"engine"].decode(),
         preview=fields[b"preview"] == b"1",
+        upload_bytes=int(fields.get(b"upload_bytes", 0)),
         upload_s=float(fields[b"upload_s"]),
         queue_s=float(fields[b"queue_s"]),
         ttfa_s=float(fields[b"ttfa_s"]),

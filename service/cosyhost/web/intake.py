@@ -97,6 +97,7 @@ def _accept(services: Services, wish: Wish) -> str:
         raise Problem(MODE_UNKNOWN, mode=wish.mode[:40])
     if not SLOWEST <= wish.speed <= FASTEST:
         raise Problem(SPEED_OUT_OF_RANGE, speed=wish.speed, low=SLOWEST, high=FASTEST)
+    upload_bytes = wish.upload_bytes
     instruction = wish.instruction.strip()
     if instruction:
         instruction = text.check(instruction, _INSTRUCTION_CHARS)
@@ -107,7 +108,7 @@ def _accept(services: Services, wish: Wish) -> str:
         sent = services.uploads.finished(wish.user, wish.upload)
         if sent is None:
             raise Problem(UPLOAD_UNKNOWN)
-        prompt_id = sent.prompt
+        prompt_id, upload_bytes = sent.prompt, min(upload_bytes, sent.length)
     elif wish.prompt_audio is not None:
         prompt = read_prompt(wish.prompt_audio, services.config.limits.body_bytes)
         prompt_id = services.library.keep_prompt(prompt)
@@ -134,7 +135,7 @@ def _accept(services: Services, wish: Wish) -> str:
         seed=secrets.randbelow(1 << 31) if wish.seed is None else wish.seed,
         user=wish.user,
         upload_s=wish.upload_s,
-        upload_bytes=wish.upload_bytes,
+        upload_bytes=upload_bytes,
     )
     modes = services.fleet.modes()
     if modes is not None and mode not in modes:

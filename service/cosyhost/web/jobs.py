@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,8 +18,9 @@ from cosyhost import audio, labels
 from cosyhost.errors import JOB_UNKNOWN, OUTPUT_GONE, Problem
 from cosyhost.jobs import ENDED, Status, output_key
 from cosyhost.web import blob, intake
+from cosyhost.web.anatomy import phases, server_timing
+from cosyhost.web.download_clock import Download
 from cosyhost.web.follow import raise_unless_done
-from cosyhost.web.metrics import phases
 from cosyhost.web.services import Injected, Services
 from cosyhost.web.speech import Format, SpeechBody, respond, wish_of
 from cosyhost.web.user import User
@@ -152,15 +154,20 @@ async def get_audio(
     if status.state != "done":
         return await respond(request, services, job_id, response_format, cancel=False)
 
+    timings = phases(status)
+
     def fetch() -> bytes:
         data = services.store.get(output_key(job_id))
         if data is None:
             raise Problem(OUTPUT_GONE)
         if response_format == "wav":
             return data
+        encoding = time.monotonic()
         samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="int16")
         comment = labels.output_comment(status.engine, status.preview, job_id)
-        return audio.encode(samples.tobytes(), sample_rate, response_format, comment)
+        encoded = audio.encode(samples.tobytes(), sample_rate, response_format, comment)
+        timings["encode"] += time.monotonic() - encoding
+        return encoded
 
     data = await run_in_threadpool(fetch)
     headers = {
@@ -168,5 +175,8 @@ async def get_audio(
         "Content-Disposition": "inline",
         "Cache-Control": "private, max-age=3600",
         "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
+        **server_timing(timings, status.upload_bytes),
     }
-    return blob.respond(request, data, audio.MEDIA_TYPES[response_format], headers)
+    response = blob.respond(request, data, audio.MEDIA_TYPES[response_format], headers)
+    request.state.download = Download(status.mode, status.engine, response_format)
+    return response

@@ -81,6 +81,14 @@ _SPEECHES = {
         "seed": 7,
     },
 }
+_TIMINGS = (
+    "`Server-Timing` is in milliseconds: `upload` (with its bytes), `queue`, `ttfa` (to the first "
+    "sound since the job was asked for), `synth`, `encode`."
+)
+_TIMINGS_ZH = (
+    "`Server-Timing` 单位为毫秒：`upload` 上传（附字节数）、`queue` 排队、"
+    "`ttfa` 从提交到首个声音、`synth` 合成、`encode` 编码与保存。"
+)
 _CHUNK = f"{CHUNK_BYTES // 1024} KiB"
 _JSON = "-H 'Content-Type: application/json'"
 _CURL = "curl -sS --fail-with-body"
@@ -163,8 +171,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "As OpenAI has it. WAV, PCM and events leave while they are made, the other formats once "
         "they are whole. A client that leaves cancels its job. `Server-Timing` says where the time "
         "went, `X-CosyHost-Engine` who spoke, `X-CosyHost-Job` which job it was.\n\n"
+        f"{_TIMINGS} What is streamed can't know the last two yet; the job's document can.\n\n"
         "与 OpenAI 接口一致。WAV、PCM 和事件流边生成边发送，其他格式生成完再发送；"
-        "客户端断开即取消。",
+        "客户端断开即取消。\n\n"
+        f"{_TIMINGS_ZH}流式返回时还没有后两项，可在任务信息中查看。",
         _SPEECHES,
     ),
     ("POST", "/v1/jobs"): Operation(
@@ -202,8 +212,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         f"{_CURL} $COSYHOST/v1/jobs/$JOB",
         {200: _DONE},
         _JOB,
-        "Whoever knows the id may look and listen; only who queued the job may end it.\n\n"
-        "知道编号即可查询和收听；只有提交者可以取消或删除。",
+        "Whoever knows the id may look and listen; only who queued the job may end it. `timings_s` "
+        "are the phases of `Server-Timing` that are over, in seconds; `upload_bytes` came in those "
+        "of `upload`.\n\n"
+        "知道编号即可查询和收听；只有提交者可以取消或删除。`timings_s` 为已结束的各阶段用时（秒），"
+        "含义同 `Server-Timing`；`upload_bytes` 是 `upload` 这段时间内传输的字节数。",
     ),
     ("GET", "/v1/jobs/{job_id}/audio"): Operation(
         "Hear a job",
@@ -219,8 +232,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
             *(*_JOB, *_SPOKEN, e.OUTPUT_GONE, e.RANGE_NOT_SATISFIABLE, e.FORMAT_UNKNOWN),
             e.STORE_UNAVAILABLE,
         ),
-        "While the job runs, as it is made; afterwards from the store, with `ETag` and ranges.\n\n"
-        "生成中边生成边发送；完成后取自存储，支持 `ETag` 和分段。",
+        "While the job runs, as it is made; afterwards from the store, with `ETag` and ranges. "
+        "`Server-Timing` as of `POST /v1/audio/speech`.\n\n"
+        "生成中边生成边发送；完成后取自存储，支持 `ETag` 和分段。"
+        "`Server-Timing` 同 `POST /v1/audio/speech`。",
     ),
     ("DELETE", "/v1/jobs/{job_id}"): Operation(
         "Cancel or forget a job",

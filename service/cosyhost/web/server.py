@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import logging
 import socket
@@ -10,6 +11,7 @@ import time
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cosyhost.config import Config
 from cosyhost.errors import Problem
@@ -20,6 +22,25 @@ from cosyhost.web.health import readiness
 log = logging.getLogger(__name__)
 
 _CHECK_TIMEOUT_S = 60
+# How much of a response may lie in this host's kernel without being on its way.
+_UNSENT_BYTES = 32 * 1024
+
+
+class Line(H11Protocol):
+    """uvicorn's protocol with no store of its own: sending waits until the line takes more.
+
+    Else up to 64 KiB here and megabytes in the kernel (Linux grows a loopback buffer to 2.5 MB)
+    would count as downloaded (`DownloadClock`), and be made for a client that has left.
+    """
+
+    def connection_made(  # type: ignore[override]
+        self, transport: asyncio.Transport
+    ) -> None:
+        """Set the limits; reading and headers are as they were."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)
+        line = transport.get_extra_info("socket")
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
 
 
 class _Server(uvicorn.Server):
@@ -41,6 +62,7 @@ def _server(app: FastAPI, listen: str, port: int) -> _Server:
             app,
             host=listen,
             port=port,
+            http=Line,
             # nginx on this host is the only client; it overwrites the forwarded headers.
             proxy_headers=True,
             forwarded_allow_ips="127.0.0.1",

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import redis.asyncio
 from fastapi import Depends, Request
 
+from cosyhost import engines
 from cosyhost.config import Config
 from cosyhost.jobs import Broker, Fleet, Healer, Ledger, connect
 from cosyhost.store import Store
@@ -61,7 +62,7 @@ def open_services(config: Config, password: str | None) -> Services:
             socket_connect_timeout=3,
             health_check_interval=5,
         ),
-        metrics=Metrics(ledger, fleet),
+        metrics=Metrics(ledger, fleet, engines.create(config.engine)),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import json
+import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Literal, cast
@@ -16,12 +17,14 @@ from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
 from cosyhost import audio, labels
-from cosyhost.errors import Problem
 from cosyhost.jobs import Mode
 from cosyhost.web import intake
+from cosyhost.web.anatomy import phases, server_timing
+from cosyhost.web.download_clock import Download
 from cosyhost.web.follow import Start, follow
-from cosyhost.web.metrics import phases
 from cosyhost.web.services import Injected, Services
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(tags=["speech"])
 
@@ -29,7 +32,7 @@ router = APIRouter(tags=["speech"])
 _CLIENT_LEFT = 499
 
 # Jobs whose listener is gone, while the ledger is told.
-_closing: set[asyncio.Task[None]] = set()
+_closing: set[asyncio.Task[bool]] = set()
 
 Format = Literal["wav", "flac", "mp3", "opus", "pcm"]
 
@@ -53,6 +56,9 @@ class SpeechBody(BaseModel):
     upload_s: Annotated[float, Field(ge=0, lt=86400)] = Field(
         0.0, description="Seconds the user waited for `ref_upload`; told back in `timings_s`."
     )
+    upload_bytes: Annotated[int, Field(ge=0, lt=1 << 40)] = Field(
+        0, description="Bytes of `ref_upload` that went in those seconds; told back."
+    )
     seed: Annotated[int, Field(ge=0, lt=1 << 31)] | None = None
 
 
@@ -70,8 +76,10 @@ def wish_of(body: SpeechBody, request: Request) -> intake.Wish:
         seed=body.seed,
         user=request.state.user,
         upload_s=body.upload_s + getattr(request.state, "upload_s", 0.0),
-        # How much of an upload came while somebody waited for it is not known here.
-        upload_bytes=0 if body.ref_upload else int(request.headers.get("content-length", 0)),
+        # How much of an upload came while somebody waited for it only their browser knows.
+        upload_bytes=body.upload_bytes
+        if body.ref_upload
+        else int(request.headers.get("content-length", 0)),
     )
 
 
@@ -94,8 +102,10 @@ async def respond(
     if begun is None:
         return Response(status_code=_CLIENT_LEFT)
     start, sounds = begun
+    download = Download(start.mode, start.engine, response_format)
     comment = labels.output_comment(start.engine, start.preview, job_id)
     if response_format in ("wav", "pcm"):
+        request.state.download = download
         head = audio.wav_header(start.sample_rate, comment) if response_format == "wav" else b""
         return StreamingResponse(
             _with_head(head, sounds),
@@ -103,9 +113,13 @@ async def respond(
             headers=_headers(job_id, start) | {"X-CosyHost-Sample-Rate": str(start.sample_rate)},
         )
     pcm = b"".join([chunk async for chunk in sounds])
+    encoding = time.monotonic()
     data = await run_in_threadpool(audio.encode, pcm, start.sample_rate, response_format, comment)
-    status = await run_in_threadpool(services.ledger.status, job_id)
-    headers = _headers(job_id, start, phases(status))
+    encode_s = time.monotonic() - encoding
+    timings = phases(await run_in_threadpool(services.ledger.status, job_id))
+    timings["encode"] += encode_s
+    headers = _headers(job_id, start, timings)
+    request.state.download = download
     return Response(data, media_type=audio.MEDIA_TYPES[response_format], headers=headers)
 
 
@@ -115,6 +129,7 @@ async def respond_events(request: Request, services: Services, job_id: str) -> R
     if begun is None:
         return Response(status_code=_CLIENT_LEFT)
     start, sounds = begun
+    request.state.download = Download(start.mode, start.engine, "sse")
 
     async def events() -> AsyncIterator[str]:
         async with aclosing(sounds):
@@ -167,24 +182,24 @@ async def _to_the_end(
     first: bytes,
     cancel: bool,
 ) -> AsyncGenerator[bytes, None]:
+    ended = False
     try:
         yield first
         async for part in parts:
             yield cast(bytes, part)
+        ended = True
     finally:
-        if cancel:
-            # A task of its own: where the client left, this one is cancelled and may not wait, and
-            # where it did not, it need not wait.
-            task = asyncio.create_task(run_in_threadpool(_close, services, job_id))
+        if cancel and not ended:
+            # A task of its own: where the client left, this one is cancelled and may not wait.
+            task = asyncio.create_task(run_in_threadpool(services.ledger.cancel, job_id))
             _closing.add(task)
-            task.add_done_callback(_closing.discard)
+            task.add_done_callback(_closed)
 
 
-def _close(services: Services, job_id: str) -> None:
-    """Cancel the job unless it has ended, and count it."""
-    with contextlib.suppress(Problem):  # the queue is away, or its user forgot the job
-        services.ledger.cancel(job_id)
-        services.metrics.job_ended(services.ledger.status(job_id))
+def _closed(task: asyncio.Task[bool]) -> None:
+    _closing.discard(task)
+    if not task.cancelled() and task.exception() is not None:
+        log.warning("a job whose listener left was not cancelled: %s", task.exception())
 
 
 async def _with_head(head: bytes, sounds: AsyncGenerator[bytes, None]) -> AsyncIterator[bytes]:
@@ -196,13 +211,11 @@ async def _with_head(head: bytes, sounds: AsyncGenerator[bytes, None]) -> AsyncI
 
 
 def _headers(job_id: str, start: Start, timings: dict[str, float] | None = None) -> dict[str, str]:
-    """Who speaks, and where the seconds went so far (Server-Timing is in milliseconds)."""
+    """Who speaks, and where the seconds went so far."""
     if timings is None:
         timings = {"upload": start.upload_s, "queue": start.queue_s, "ttfa": start.ttfa_s}
     return {
         "X-CosyHost-Job": job_id,
         "X-CosyHost-Engine": f"{start.engine}; preview" if start.preview else start.engine,
-        "Server-Timing": ", ".join(
-            f"{name};dur={seconds * 1000:.1f}" for name, seconds in timings.items()
-        ),
+        **server_timing(timings, start.upload_bytes),
     }

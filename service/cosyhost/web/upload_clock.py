@@ -1,14 +1,21 @@
-"""How long a request's body took to arrive, and the limit on its size."""
+"""How long a request's body took to arrive, and the limit on its size.
+
+nginx takes a body in whole before the service sees it, and says in a header how long that took.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 
-from starlette.requests import Request
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cosyhost.errors import BODY_TOO_LARGE, Problem
 from cosyhost.web.problems import response
+
+SAID = "x-cosyhost-upload-s"
+_NUMBER = re.compile(r"\d{1,6}(\.\d{1,3})?", re.ASCII)
 
 
 class UploadClock:
@@ -23,14 +30,15 @@ class UploadClock:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Request(scope).headers.get("content-length", "0")
+        headers = Headers(scope=scope)
+        declared = headers.get("content-length", "0")
         if declared.isdigit() and int(declared) > self._limit_bytes:
             problem = Problem(
                 BODY_TOO_LARGE, size_mb=int(declared) / 1e6, limit_mb=self._limit_bytes / 1e6
             )
             await response(problem, scope["path"])(scope, receive, send)
             return
-        began = time.monotonic()
+        began = time.monotonic() - _seconds(headers.get(SAID, ""))
 
         async def timed() -> Message:
             message = await receive()
@@ -39,3 +47,8 @@ class UploadClock:
             return message
 
         await self._app(scope, timed, send)
+
+
+def _seconds(said: str) -> float:
+    """As nginx writes them: 9.123."""
+    return float(said) if _NUMBER.fullmatch(said) else 0.0

@@ -143,6 +143,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.requests: list[tuple[str, str]] = []
         self.streams: set[socket.socket] = set()
         self.down = False
+        self.pace_bytes_s = 0  # of streams; 0: as fast as it goes
         self.deaf = False  # cancelling does not get through
         self.look = ""
         super().__init__(("127.0.0.1", 0), Handler)
@@ -203,6 +204,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
     def _chunk(self, data: bytes) -> None:
+        if self.server.pace_bytes_s:
+            time.sleep(len(data) / self.server.pace_bytes_s)
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -30,8 +31,9 @@ def heard(pieces: list[dict[str, Any]]) -> np.ndarray[Any, np.dtype[np.int64]]:
 
 
 def finished(server: Server, seconds: float = 6, **more: Any) -> Job:
-    """A job that is done."""
-    job = server.add(title="你好，世界! Hello <b>there</b>", **more)
+    """A job that was done a while ago."""
+    ago = {"created_at": time.time() - 60}
+    job = server.add(title="你好，世界! Hello <b>there</b>", **{**ago, **more})
     job.start()
     job.speak(seconds)
     job.tell(upload_bytes=910_000)
@@ -427,6 +429,58 @@ def test_it_tells_where_the_seconds_went(
     person.generate()
     person.sees(sentence)
     assert person.page.locator(".cosy-bar i").count() == 4
+
+
+@pytest.mark.parametrize(
+    ("most", "english", "chinese"),
+    [
+        ("upload", "your upload;", "上传 9.0 秒；"),
+        ("queue", "waiting in the queue;", "排队 9.0 秒；"),
+        ("synth", "speaking;", "朗读 9.0 秒；"),
+        ("encode", "saving the sound;", "保存 9.0 秒；"),
+    ],
+)
+def test_the_largest_part_is_named(
+    server: Server, visit: Visit, most: str, english: str, chinese: str
+) -> None:
+    job = server.add(created_at=time.time() - 60, upload_bytes=0)
+    job.start()
+    job.speak(2)
+    job.end(**{"upload": 0.5, "queue": 0.5, "ttfa": 1.0, "synth": 0.5, "encode": 0.5, most: 9.0})
+    person = visit()
+    person.generate()
+    person.sees(f"10.5 s: 9.0 s of them {english}")
+    person.page.evaluate("window.job.setLang('zh')")
+    person.sees(f"共 10.5 秒，其中{chinese}")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_slow_download_is_named_with_its_rate(
+    server: Server, visit: Visit, language: str
+) -> None:
+    job = server.add()
+    person = visit(language)
+    person.generate()
+    person.sees({"en": "You are next", "zh": "下一个就是您"}[language])
+    server.pace_bytes_s = 100_000  # 0.8 Mbit/s
+    job.start()
+    job.speak(5)  # 240 kB: 2.4 s
+    job.end(upload=0.1, queue=0.1, ttfa=0.3, synth=0.6, encode=0.1)
+    said = person.view.locator(".cosy-spent p")
+    pattern = {
+        "en": r"(.*) s: (.*) s of them your download at (.*) Mbit/s; first",
+        "zh": r"共 (.*) 秒，其中下载 (.*) 秒（(.*) Mbit/s）；",
+    }[language]
+    expect(said).to_have_text(re.compile(pattern), timeout=10_000)
+    person.until("document.querySelector('.cosy-time').innerText.endsWith('/ 0:05')")
+    person.page.wait_for_timeout(300)
+    found = re.match(pattern, said.inner_text())
+    assert found
+    total_s, download_s, mbps = map(float, found.groups())
+    assert 2 < download_s < 3.5
+    assert total_s == pytest.approx(download_s + 0.9, abs=0.11)
+    assert mbps == pytest.approx(0.8, rel=0.15)
+    expect(person.view.locator("i.cosy-download")).to_have_count(2)  # in the bar, and its legend
 
 
 def test_a_sound_that_was_cleaned_away_says_so(server: Server, visit: Visit) -> None:

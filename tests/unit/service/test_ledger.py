@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ import redis
 from cosyhost import jobs, worker
 from cosyhost.config import Config
 from cosyhost.errors import ENGINE_FAILED, Problem
-from cosyhost.jobs import Broker, Healer, Job, Ledger
+from cosyhost.jobs import AudioWriter, Broker, Healer, Job, Ledger
 from cosyhost.jobs.broker import lists
 from cosyhost.jobs.job import TITLE_CHARS
 
@@ -100,6 +101,94 @@ def test_a_job_that_breaks_off_three_times_ends_with_its_reason(
     assert problem.kind.code == "job_failed_repeatedly"
     assert problem.figures == {"attempts": 3}
     assert alone.zcard("jobs:dead") == 1
+
+
+def test_each_end_leaves_one_record_for_who_counts(ledger: Ledger, alone: redis.Redis) -> None:
+    done, failed, cancelled, dead = jobs_ = [job() for _ in range(4)]
+    for ours in jobs_[:3]:
+        ledger.submit(ours)
+    for ours in (done, failed):
+        ledger.claim(ours.id, "a", engine="espeak", preview=1)
+    assert ledger.take_ended() == ([], {})
+    ledger.finish(done.id, "a", "done", audio_s=1.5, encode_s=0.25)
+    ledger.fail(failed.id, "a", Problem(ENGINE_FAILED, reason="x"))
+    ledger.cancel(cancelled.id)
+    for ours in jobs_[:3]:  # the first end was the only one
+        assert not ledger.cancel(ours.id)
+        assert not ledger.finish(ours.id, "a", "done")
+    ledger.submit(dead)
+    for attempt in ("1", "2", "3"):
+        ledger.claim(dead.id, attempt)
+        ledger.release(dead.id, attempt)
+    for _ in range(2):
+        assert ledger.claim(dead.id, "4") == "failed"
+    ended, spoken = ledger.take_ended()
+    assert [one.state for one in ended] == ["done", "failed", "cancelled", "failed"]
+    first = ended[0]
+    assert (first.mode, first.engine, first.preview) == ("cross_lingual", "espeak", True)
+    assert (first.audio_s, first.encode_s) == (1.5, 0.25)
+    assert first.started is not None
+    assert first.created < first.started <= first.finished
+    assert (ended[2].engine, ended[2].started, ended[2].audio_s) == ("", None, None)
+    assert spoken == {}
+    assert ledger.take_ended() == ([], {})
+
+
+def test_of_many_who_take_each_record_goes_to_one(ledger: Ledger) -> None:
+    taken: list[int] = []
+    over = threading.Event()
+
+    def take() -> None:
+        while not over.is_set():
+            taken.append(len(ledger.take_ended()[0]))
+
+    takers = [threading.Thread(target=take) for _ in range(4)]
+    for taker in takers:
+        taker.start()
+    for _ in range(100):
+        ours = job()
+        ledger.submit(ours)
+        ledger.cancel(ours.id)
+    over.set()
+    for taker in takers:
+        taker.join()
+    assert sum(taken) + len(ledger.take_ended()[0]) == 100
+
+
+def test_records_that_nobody_takes_are_bounded(ledger: Ledger, alone: redis.Redis) -> None:
+    alone.rpush("jobs:ended", *(["{}"] * 10_000))
+    ours = job()
+    ledger.submit(ours)
+    ledger.cancel(ours.id)
+    assert alone.llen("jobs:ended") == 10_000
+    assert b"cancelled" in alone.lrange("jobs:ended", -1, -1)[0]
+
+
+def test_what_is_spoken_adds_up_by_engine_until_it_is_taken(
+    ledger: Ledger, alone: redis.Redis
+) -> None:
+    for engine in ("one", "two", "one"):
+        ours = job()
+        ledger.submit(ours)
+        ledger.claim(ours.id, "a", engine=engine, preview=0)
+        with AudioWriter(alone, ours.id, 1, 1000) as stream:
+            assert stream.write(bytes(500))
+            assert stream.write(bytes(1500))
+    ended, spoken = ledger.take_ended()
+    assert ended == []
+    assert spoken == pytest.approx({"one": 2.0, "two": 1.0})
+    assert ledger.take_ended() == ([], {})
+
+
+def test_the_oldest_that_waits_is_known(ledger: Ledger, alone: redis.Redis) -> None:
+    assert ledger.oldest_wait_s() == 0
+    first, second = job(), job()
+    ledger.submit(first)
+    ledger.submit(second)
+    alone.zincrby("jobs:waiting", -60, first.id)
+    assert 60 <= ledger.oldest_wait_s() < 70
+    ledger.claim(first.id, "a")
+    assert ledger.oldest_wait_s() < 10
 
 
 def test_of_an_ended_job_only_the_title_is_left(ledger: Ledger, alone: redis.Redis) -> None:

@@ -316,19 +316,27 @@ class Form {
     return (await ask('/v1/jobs', { ...asJson('POST', wish), signal })).json();
   }
 
-  /** Waits for the recording; `{ref_upload, upload_s}`. `onwait`: it is not there yet. */
+  /**
+   * Waits for the recording; `{ref_upload, upload_s, upload_bytes}`: what came in those seconds.
+   * `onwait`: it is not there yet.
+   */
   async #recording(signal, onwait = () => {}) {
     const began = performance.now();
     await this.prompt.restored;
     this.prompt.pin();
+    let had = null;
     for (;;) {
       const state = this.prompt.state();
       if (!state || state.state === 'idle') throw this.#problem('prompt_missing');
       if (state.state === 'failed') throw Object.assign(new Error(), { word: 'prompt_failed' });
+      had ??= state.sentBytes ?? 0;
       const waited_s = (performance.now() - began) / 1000;
       if (state.state === 'ready' && state.sha256) {
-        const upload_s = waited_s < WAITED_S ? 0 : waited_s;
-        return { ref_upload: state.sha256, upload_s };
+        const ref_upload = state.sha256;
+        if (waited_s < WAITED_S) return { ref_upload, upload_s: 0, upload_bytes: 0 };
+        // What the server had from before the page was loaded, nobody handed to the network.
+        const upload_bytes = Math.max(0, Math.min(state.bytes - had, state.handedBytes));
+        return { ref_upload, upload_s: waited_s, upload_bytes };
       }
       if (waited_s > WAITED_S) {
         this.#wait('waiting');

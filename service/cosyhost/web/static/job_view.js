@@ -8,12 +8,13 @@ import { Player } from './player.js';
 export { unlock } from './player.js';
 
 const FORMATS = ['wav', 'flac', 'mp3', 'opus'];
-const PARTS = ['upload', 'queue', 'synth', 'encode'];
+const PARTS = ['upload', 'queue', 'synth', 'encode', 'download'];
 const ENDED = ['done', 'failed', 'cancelled'];
 const TICK_MS = 500;
 const SILENT_MS = 25000; // the events bring at least a comment each 15 s
 const SOUND_LATE_MS = 10000;
 const SAY_BROKEN_MS = 1000;
+const JUST_ASKED_S = 30;
 const FIRST_WAIT_MS = 500;
 const MAX_WAIT_MS = 8000;
 
@@ -135,7 +136,8 @@ export class JobView {
     this.heard = this.heardSound = Date.now();
     this.brokeAt = 0;
     this.owedSince = 0;
-    this.listening = null;
+    this.listening = this.doneAt = null;
+    this.late = { s: 0, bytes: 0 };
     this.final = new Promise((resolve) => { this.settle = resolve; });
     if (play) this.player.sound.play();
     this.ticking = setInterval(() => this.#tick(), TICK_MS);
@@ -202,6 +204,8 @@ export class JobView {
     const ended = ENDED.includes(job.state);
     if (ended && was === null && this.restored && sound.wanted) sound.pause();
     if (job.state === 'done') {
+      // Of a job that somebody comes back to, the download is no part.
+      if (was || this.#elapsed() < JUST_ASKED_S) this.doneAt ??= performance.now();
       this.player.expect(job.problem ? 0 : job.audio_s ?? 0);
     } else if (ended) {
       this.player.clear();
@@ -228,6 +232,7 @@ export class JobView {
   async #listen(signal) {
     if (this.listening) return;
     this.listening = true;
+    this.askedAt = performance.now();
     try {
       await persist(signal, (attempt) => this.#hear(attempt));
     } catch (error) {
@@ -255,6 +260,15 @@ export class JobView {
     const { sound } = this.player;
     if (!sound.length || this.job.audio_s - sound.duration > 0.1) await this.#whole(attempt.signal);
     else sound.finish();
+    this.#render();
+  }
+
+  /** Sound arrived; once the job is done, its reader waits for nothing else: the download. */
+  #got({ length }) {
+    this.heardSound = Date.now();
+    if (!this.doneAt) return;
+    this.late.bytes += length;
+    this.late.s = (performance.now() - Math.max(this.doneAt, this.askedAt)) / 1000;
   }
 
   /** As it is made. A new stream begins at the beginning: what is here already is passed over. */
@@ -265,7 +279,7 @@ export class JobView {
     let skip = 2 * sound.length;
     let half = new Uint8Array(0); // of a sample cut between two chunks
     for await (const chunk of chunksOf(response)) {
-      this.heardSound = Date.now();
+      this.#got(chunk);
       const fresh = chunk.subarray(Math.min(skip, chunk.length));
       skip -= chunk.length - fresh.length;
       if (!fresh.length || signal.aborted) continue;
@@ -286,7 +300,7 @@ export class JobView {
     const response = await ask(audioUrl(this.options.base, this.id, 'flac'), { signal });
     const parts = [];
     for await (const chunk of chunksOf(response)) {
-      this.heardSound = Date.now();
+      this.#got(chunk);
       parts.push(chunk);
     }
     const bytes = await new Blob(parts).arrayBuffer();
@@ -430,17 +444,18 @@ export class JobView {
 
   /** Where the seconds went, as one bar and one sentence. */
   #renderSpent(tell) {
-    const { job } = this;
-    const parts = PARTS.map((name) => ({ name, s: job.timings_s[name] ?? 0 }));
+    const { job, late } = this;
+    const spent = { ...job.timings_s, download: late.s };
+    const parts = PARTS.map((name) => ({ name, s: spent[name] ?? 0 }));
     const total = parts.reduce((sum, { s }) => sum + s, 0);
     this.spent.hidden = job.state !== 'done' || total < 0.05;
     if (this.spent.hidden) return;
     const shown = parts.filter(({ s }) => s >= 0.05);
     const most = parts.reduce((a, b) => (b.s > a.s ? b : a));
-    const mbps = (job.upload_bytes * 8) / most.s / 1e6;
-    const key = most.name === 'upload' && mbps ? 'most_upload_at' : `most_${most.name}`;
-    const figures = { total: tenth(total), part: tenth(most.s), mbps: mbps.toFixed(mbps < 1 ? 2 : 1) };
-    const { ttfa } = job.timings_s;
+    const mbps = ({ upload: job.upload_bytes, download: late.bytes }[most.name] * 8) / most.s / 1e6;
+    const figures = { total: tenth(total), part: tenth(most.s), what: tell(`most_${most.name}`) };
+    const rate = mbps ? tell('at', { mbps: mbps.toFixed(mbps < 1 ? 2 : 1) }) : '';
+    const { ttfa } = spent;
     const first = ttfa === undefined ? '' : tell('first_sound', { ttfa: tenth(ttfa) });
     const bar = shown.map(({ name, s }) => {
       const part = el(`i.cosy-${name}`);
@@ -451,7 +466,7 @@ export class JobView {
       'li', {}, el(`i.cosy-${name}`), `${tell(name)} ${tell('seconds', { seconds: tenth(s) })}`,
     ));
     this.spent.replaceChildren(
-      el('p', {}, tell(key, figures) + first), el('div.cosy-bar', { ariaHidden: 'true' }, ...bar),
+      el('p', {}, tell('most', figures) + rate + first), el('div.cosy-bar', { ariaHidden: 'true' }, ...bar),
       el('ul.cosy-legend', { ariaLabel: tell('spent') }, ...legend),
     );
   }

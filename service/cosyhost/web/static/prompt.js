@@ -24,7 +24,7 @@ const slots = new Map();
  * @property {string} [base] where uploads live, with a slash at its end
  * @property {string} [assets] where these files live, with a slash at its end
  * @property {(state: object) => void} [onchange] state, sha256, seconds, bytes, sentBytes,
- *   uplink_bps, format; called when state, hash or format changed
+ *   handedBytes, uplink_bps, format; called when state, hash or format changed
  */
 
 /**

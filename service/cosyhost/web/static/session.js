@@ -320,6 +320,7 @@ export class Session {
       seconds: encoded?.seconds ?? 0,
       bytes: encoded?.bytes.length ?? 0,
       sentBytes: progress?.acked ?? 0,
+      handedBytes: progress?.sent ?? 0,
       uplink_bps: progress?.bps ?? memory.uplink(),
       format: encoded?.format ?? null,
     };
