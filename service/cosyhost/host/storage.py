@@ -11,9 +11,11 @@ from pathlib import Path
 class Filesystem:
     """A file system's room. Where inodes are made as needed (btrfs) both of their figures are None.
 
-    `free_bytes` is what an ordinary user may still write (statvfs(3), f_bavail).
+    `free_bytes` is what an ordinary user may still write (statvfs(3), f_bavail); `device` is the
+    same number for all paths of one file system.
     """
 
+    device: int
     size_bytes: int
     free_bytes: int
     inodes: int | None
@@ -37,10 +39,11 @@ class Contents:
 def filesystem(path: Path) -> Filesystem | None:
     """The file system that holds `path`; None if the path is not there or can't be reached."""
     try:
-        said = os.statvfs(path)
+        said, device = os.statvfs(path), path.stat().st_dev
     except OSError:
         return None
     return Filesystem(
+        device=device,
         size_bytes=said.f_blocks * said.f_frsize,
         free_bytes=said.f_bavail * said.f_frsize,
         inodes=said.f_files or None,
