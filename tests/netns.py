@@ -16,6 +16,20 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# A scrape of the exporter at a port, and the kernel's counters of all links but loopback, at a
+# moment when these stood still: IPv6 announces itself whenever it likes.
+STILL = """
+from urllib.request import urlopen
+def kernel():
+    with open("/proc/net/dev") as rows:
+        return [row for row in rows if ":" in row and not row.lstrip().startswith("lo:")]
+for _ in range(100):
+    rows = kernel()
+    text = urlopen("http://127.0.0.1:%d/metrics", timeout=30).read().decode()
+    if kernel() == rows:
+        break
+result = [text, rows]
+"""
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
 _numbers = itertools.count()
 
