@@ -78,3 +78,29 @@ def namespace() -> Iterator[Namespace]:
         yield made
     finally:
         subprocess.run(["ip", "netns", "delete", made.name], check=True)
+
+
+# A tap's carrier is there while a process has it open.
+PLUG = """
+import fcntl, os, struct, sys
+asked = struct.pack("16sH", sys.argv[1].encode(), 0x1002)  # TUNSETIFF, IFF_TAP | IFF_NO_PI
+fcntl.ioctl(os.open("/dev/net/tun", os.O_RDWR), 0x400454CA, asked)
+print("plugged", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def port(here: Namespace, device: str, speed: int, duplex: str) -> Iterator[None]:
+    """A port in `here` that negotiated this: a veth refuses to say so, a tap does not."""
+    here.batch(f"tuntap add mode tap name {device}", f"link set {device} up")
+    try:
+        here.run("ethtool", "-s", device, "speed", str(speed), "duplex", duplex)
+        command = [*here.prefix, sys.executable, "-c", PLUG, device]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as plug:
+            assert plug.stdout is not None
+            assert plug.stdout.readline() == b"plugged\n"
+            yield
+            plug.communicate()
+    finally:
+        here.batch(f"link delete {device}")
