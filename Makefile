@@ -76,7 +76,7 @@ down: tools ## end the demo and every host of the testbed
 	@$(PYTHON) -m tests.testbed down
 
 lock: .venv/ready ## write the hash-locked requirements anew from their sources
-	for extra in web worker; do $(LOCK) --python-version 3.10 --extra $$extra -o files/requirements/$$extra.txt; done
+	for extra in web worker exporter; do $(LOCK) --python-version 3.10 --extra $$extra -o files/requirements/$$extra.txt; done
 	$(LOCK) --python-version 3.11 --all-extras files/requirements/control.in -o files/requirements/control.txt
 	cd files/requirements/engine && $(LOCK_ENGINE) --extra worker $(SERVICE) cosyvoice-cu128.in -o cosyvoice-cu128.txt
 	cd files/requirements/engine && $(LOCK_ENGINE) vllm_omni-cu130.in -o vllm_omni-cu130.txt

@@ -85,7 +85,8 @@ TARGET = "es2022"
 STATIC = Path("cosyhost/web/static")
 # libflacjs has its own licence only; that of the C libraries in it is kept with our source.
 LIBFLAC_LICENCE = "LICENSE.libFLAC"
-LOCKS, LOCKS_IN_WHEEL = ("web.txt", "worker.txt"), Path("cosyhost/requirements")
+LOCKS = ("web.txt", "worker.txt", "exporter.txt")
+LOCKS_IN_WHEEL = Path("cosyhost/requirements")
 HERE = Path(__file__).resolve().parent
 
 

@@ -17,7 +17,7 @@ from tests.testbed import Host, Settings, Testbed, TestbedError, wheelhouse
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "demo"
 HOST, SUITE, VOICE = "voice-demo", "bookworm", "demo"
-LOCKS = [ROOT / "files" / "requirements" / f"{name}.txt" for name in ("web", "worker")]
+LOCKS = [ROOT / "files" / "requirements" / f"{name}.txt" for name in ("web", "worker", "exporter")]
 
 
 def _testbed() -> Testbed:

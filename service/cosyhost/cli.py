@@ -5,79 +5,155 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from cosyhost import __version__, config
+from cosyhost import __version__
 from cosyhost.errors import Problem
-from cosyhost.plan import command as plan
 from cosyhost.systemd import credential
 
+if TYPE_CHECKING:
+    from cosyhost.config import Config
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="cosyhost", description="The CosyHost service.")
-    parser.add_argument("--version", action="version", version=__version__)
-    parser.add_argument(
-        "--config",
-        type=Path,
-        default=config.DEFAULT_PATH,
-        metavar="FILE",
-        help="the settings (default: %(default)s)",
-    )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    web = verbs.add_parser("web", help="serve the studio and the API")
-    web.add_argument(
+_SERVICE, _HOST = "/etc/cosyhost/cosyhost.toml", "/etc/cosyhost/exporter.toml"
+
+
+# One function a verb: it describes the verb and leaves behind what runs it, which returns the exit
+# status or None. What a verb needs is imported by its own function, and only the verb that was asked
+# for is described, so that the exporter has nobody else's modules in its memory.
+def _web(verb: argparse.ArgumentParser) -> None:
+    """serve the studio and the API"""
+    verb.add_argument(
         "--check",
         action="store_true",
         help="start on a free port, ask /readyz and the page, and end: exit status 0 if well",
     )
-    worker = verbs.add_parser("worker", help="run jobs from the queue")
-    worker.add_argument("--gpu", default="0", help="name of the GPU it serves (default: 0)")
-    worker.add_argument("--check", action="store_true", help="load the engine, speak once, and end")
-    probe = verbs.add_parser("probe", help="let the running service speak one sentence")
-    probe.add_argument(
+
+    def run(options: argparse.Namespace) -> None:
+        from cosyhost.web import server
+
+        act = server.check if options.check else server.serve
+        act(_settings(options), credential("redis_password"))
+
+    verb.set_defaults(run=run)
+
+
+def _worker(verb: argparse.ArgumentParser) -> None:
+    """run jobs from the queue"""
+    verb.add_argument("--gpu", default="0", help="name of the GPU it serves (default: 0)")
+    verb.add_argument("--check", action="store_true", help="load the engine, speak once, and end")
+
+    def run(options: argparse.Namespace) -> None:
+        from cosyhost import worker
+
+        if options.check:
+            worker.check(_settings(options), credential("redis_password"))
+        else:
+            worker.serve(_settings(options), credential("redis_password"), options.gpu)
+
+    verb.set_defaults(run=run)
+
+
+def _probe(verb: argparse.ArgumentParser) -> None:
+    """let the running service speak one sentence"""
+    verb.add_argument(
         "--ready-s",
         type=float,
         default=0,
         metavar="S",
         help="wait so long for the service to be ready (default: %(default)g)",
     )
-    plan.add_parser(verbs)
-    verbs.add_parser("check-config", help="read the settings and say what is wrong")
+
+    def run(options: argparse.Namespace) -> None:
+        from cosyhost.probe import probe
+
+        print(f"cosyhost: {probe(_settings(options), options.ready_s)}")
+
+    verb.set_defaults(run=run)
+
+
+def _exporter(verb: argparse.ArgumentParser) -> None:
+    """tell Prometheus about this host"""
+    verb.add_argument("--check", action="store_true", help="tell it once, to itself, and end")
+
+    def run(options: argparse.Namespace) -> None:
+        from cosyhost import exporter, host_config
+
+        settings = host_config.load(options.config or Path(_HOST))
+        if options.check:
+            print(f"cosyhost: {exporter.check(settings)}")
+        else:
+            exporter.serve(settings)
+
+    verb.set_defaults(run=run)
+
+
+def _plan(verb: argparse.ArgumentParser) -> None:
+    """say what users, lines and GPUs come to, and which tier fits"""
+    from cosyhost.plan import command
+
+    command.describe(verb)
+    verb.set_defaults(run=lambda options: command.run(vars(options)))
+
+
+def _check_config(verb: argparse.ArgumentParser) -> None:
+    """read the settings and say what is wrong"""
+
+    def run(options: argparse.Namespace) -> None:
+        _settings(options)
+
+    verb.set_defaults(run=run)
+
+
+_VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+    "web": _web,
+    "worker": _worker,
+    "probe": _probe,
+    "exporter": _exporter,
+    "plan": _plan,
+    "check-config": _check_config,
+}
+
+
+def _settings(options: argparse.Namespace) -> Config:
+    from cosyhost import config
+
+    return config.load(options.config or Path(_SERVICE))
+
+
+def _parser(arguments: list[str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="cosyhost", description="The CosyHost service.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"the settings (default: {_SERVICE}; for the exporter {_HOST})",
+    )
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+    for name, describe in _VERBS.items():
+        verb = verbs.add_parser(name, help=describe.__doc__)
+        if name in arguments:
+            describe(verb)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns its exit status: 0 well, 1 a problem (one line says which).
 
-    The verb plan has a third: 3, the plan was made and does not hold.
+    Some verbs have more; their --help says which.
     """
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments).parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        if options.verb == "plan":
-            return plan.run(vars(options))
-        settings = config.load(options.config)
-        if options.verb == "web":
-            from cosyhost.web import server
-
-            run = server.check if options.check else server.serve
-            run(settings, credential("redis_password"))
-        elif options.verb == "worker":
-            from cosyhost import worker
-
-            if options.check:
-                worker.check(settings, credential("redis_password"))
-            else:
-                worker.serve(settings, credential("redis_password"), options.gpu)
-        elif options.verb == "probe":
-            from cosyhost.probe import probe
-
-            print(f"cosyhost: {probe(settings, options.ready_s)}")
+        status: int | None = options.run(options)
     except Problem as problem:
         both = f"{problem.sentence('en')} {problem.sentence('zh')}"
         print(f"cosyhost: {problem.kind.code}: {both}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 if __name__ == "__main__":

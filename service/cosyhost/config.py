@@ -6,19 +6,13 @@ declared in one place only.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
-from cosyhost.errors import CONFIG_INVALID, Problem
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from cosyhost import settings_file
 
 DEFAULT_PATH = Path("/etc/cosyhost/cosyhost.toml")
 
@@ -113,11 +107,4 @@ def load(path: Path = DEFAULT_PATH) -> Config:
     Raises:
         Problem: CONFIG_INVALID, naming the file and the first key that is wrong.
     """
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-        return msgspec.convert(document, Config)
-    except OSError as error:
-        reason = error.strerror or str(error)
-    except (msgspec.ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reason = str(error)
-    raise Problem(CONFIG_INVALID, path=path, reason=reason)
+    return settings_file.load(path, Config, "cosyhost check-config")

@@ -74,8 +74,24 @@ CONFIG_INVALID = Kind(
     500,
     "配置文件 {path} 无效：{reason}。",
     "The configuration file {path} is not valid: {reason}.",
-    "请修正这一项，再运行 cosyhost check-config。",
-    "Correct that key, then run cosyhost check-config.",
+    "请修正这一项，再运行 {check}。",
+    "Correct that key, then run {check}.",
+)
+EXPORTER_ADDRESS = Kind(
+    "exporter_address",
+    500,
+    "指标服务无法监听 {address}：{reason}。",
+    "The exporter cannot listen at {address}: {reason}.",
+    "请修改 exporter_listen 或 exporter_port，或停止占用该地址的程序（ss -lptn）。",
+    "Change exporter_listen or exporter_port, or stop what has that address (ss -lptn).",
+)
+EXPORTER_BROKEN = Kind(
+    "exporter_broken",
+    500,
+    "指标服务自检失败：{reason}。",
+    "The exporter failed its own check: {reason}.",
+    "请查看 cosyhost-exporter 的日志。",
+    "Look into the journal of cosyhost-exporter.",
 )
 REQUEST_INVALID = Kind(
     "request_invalid",

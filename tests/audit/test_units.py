@@ -14,7 +14,12 @@ PROPERTIES = (
     "Id", "ActiveState", "SubState", "UnitFileState", "NRestarts", "MainPID",
     "ActiveEnterTimestampMonotonic", "ProtectSystem", "NoNewPrivileges", "CapabilityBoundingSet",
 )  # fmt: skip
-USERS = {"nginx": {"root", "www-data"}, "redis": {"redis"}, "cosyhost": {"cosyhost"}}
+USERS = {
+    "nginx": {"root", "www-data"},
+    "redis": {"redis"},
+    "cosyhost": {"cosyhost"},
+    "cosyhost-exporter": {"cosyhost-exporter"},  # systemd makes it while the unit runs
+}
 LOOP_RESTARTS, LOOP_WITHIN_S = 3, 300
 
 
@@ -27,6 +32,8 @@ def units(host: Host, expected: Expected, host_name: str, values: dict[str, Any]
         names.append("cosyhost-web.service")
     if values["service_worker_enabled"]:
         names += [f"cosyhost-worker@{gpu}.service" for gpu in values["service_worker_gpus"]]
+    if values["exporter_enabled"]:
+        names.append("cosyhost-exporter.service")
     if "queue" in groups:
         names.append("redis-server@cosyhost.service")
     said = host.check_output(
@@ -63,9 +70,10 @@ def test_every_process_has_its_own_user(host: Host, units: dict[str, Any]) -> No
             "/sys/fs/cgroup/systemd/$(systemctl show --value --property=ControlGroup %s)"
             "/cgroup.procs /sys/fs/cgroup/unified/$(systemctl show --value "
             "--property=ControlGroup %s)/cgroup.procs 2>/dev/null "
-            "| sort -u | xargs -r -n1 ps -o user= -p", name, name, name,
+            "| sort -u | xargs -r -n1 ps -o user:32= -p", name, name, name,
         )  # fmt: skip
-        allowed = USERS[name.partition(".")[0].partition("-")[0]]
+        stem = name.partition(".")[0]
+        allowed = USERS.get(stem) or USERS[stem.partition("-")[0]]
         seen = set(said.stdout.split())
         if not seen or not seen <= allowed:
             wrong[name] = f"runs as {sorted(seen)}, should run as {sorted(allowed)}"

@@ -6,11 +6,13 @@ import re
 import time
 
 from tests.e2e.tier import Run, Tier
+from tests.netns import Namespace, port
 
 DAMAGE = {
     "STORE-CREDENTIALS": "chmod 644 /etc/cosyhost/credentials/redis_password",
     "STORE-FOLDERS": "chmod 755 /var/lib/cosyhost/voices",
     "UNIT-ACTIVE": "systemctl stop cosyhost-worker@0",
+    "MON-EXPORTER": "systemctl stop cosyhost-exporter",
     "EDGE-LIMIT": "sed -i 's/client_max_body_size .*/client_max_body_size 1m;/' "
     "/etc/nginx/conf.d/cosyhost.conf && systemctl reload nginx",
     "EDGE-VERSION": "sed -i 's/server_tokens off/server_tokens on/' "
@@ -48,6 +50,16 @@ def test_the_playbook_runs_the_same_audit(demo: Tier) -> None:
     assert run.rc == 0, run.tail
     assert "QUEUE-PASSWORD" in run.output
     assert run.recap("localhost")["failed"] == 0
+
+
+def test_the_audit_names_a_link_that_is_too_slow(lan: Tier) -> None:
+    inside = Namespace(lan.host.netns)
+    with port(inside, "slow0", 100, "full"), port(inside, "half0", 1000, "half"):
+        run = lan.audit("-k", "monitoring")
+    assert failed(run) == {"LINK-SPEED"}, run.tail
+    assert "slow0 negotiated 100 Mbit/s, meant are 1000" in run.output
+    assert "half0 is half duplex" in run.output
+    assert lan.audit("-k", "monitoring").rc == 0
 
 
 def _until_not_ready(tier: Tier) -> None:

@@ -9,6 +9,7 @@ GONE = (
     "/opt/cosyhost", "/etc/cosyhost", "/etc/nginx/conf.d/cosyhost.conf",
     "/etc/nginx/cosyhost-error.html", "/etc/redis/redis-cosyhost.conf",
     "/etc/systemd/system/cosyhost-web.service", "/etc/systemd/system/cosyhost-worker@.service",
+    "/etc/systemd/system/cosyhost-exporter.service", "/usr/local/bin/cosyhost",
     "/etc/tmpfiles.d/cosyhost.conf", "/etc/sysctl.d/60-cosyhost.conf",
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ from tests.testbed import Host, Testbed
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build/e2e"
 BIN = Path(sys.executable).parent
-LOCKS = [ROOT / "files/requirements" / f"{part}.txt" for part in ("web", "worker")]
+LOCKS = [ROOT / "files/requirements" / f"{part}.txt" for part in ("web", "worker", "exporter")]
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import tomllib
 
+from cosyhost import host_config
 from tests.roles.conftest import ROLES, ROOT, TIERS, ansible, load, spec_of
 
 MB = 1024 * 1024
-# The design's tier table. Megabytes, seconds, jobs; gzip for WAV on the speech route, brotli.
+# The design's tier table. Megabytes, seconds, jobs; gzip for WAV on the speech route, brotli;
+# what the outputs may hold; Mbit/s of the ports and of the line.
 TABLE: dict[str, dict[str, Any]] = {
     "local": {
         "limit": 10 * MB,
@@ -24,6 +26,9 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": False,
         "button": "everyone",
+        "quota": 5_000_000_000,
+        "nominal": 0,
+        "uplink": 0,
     },
     "lan": {
         "limit": 20 * MB,
@@ -33,6 +38,9 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": False,
         "br": False,
         "button": "everyone",
+        "quota": 50_000_000_000,
+        "nominal": 1000,
+        "uplink": 0,
     },
     "demo": {
         "limit": 10 * MB,
@@ -42,6 +50,9 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": True,
         "button": "admin",
+        "quota": 5_000_000_000,
+        "nominal": 0,
+        "uplink": 50,
     },
     "production": {
         "limit": 10 * MB,
@@ -51,6 +62,9 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": True,
         "button": "nobody",
+        "quota": 200_000_000_000,
+        "nominal": 0,
+        "uplink": 100,
     },
 }
 GROUPS = {"edge", "web", "worker", "queue", "monitor"}
@@ -137,6 +151,18 @@ def test_the_service_follows_the_tier_table(tier: str, rendered: Any) -> None:
     assert config["limits"]["waiting_jobs"] == want["waiting"]
     assert config["jobs"]["children"] == want["jobs"]
     assert config["studio"]["restart_button"] == want["button"]
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_exporter_follows_the_tier_table(tier: str, rendered: Any, tmp_path: Path) -> None:
+    path, want = tmp_path / "exporter.toml", TABLE[tier]
+    path.write_text(rendered[tier]["exporter.toml"], encoding="utf-8")
+    told = host_config.load(path)
+    assert told.network.nominal_mbit == want["nominal"]
+    assert told.network.uplink_up_mbit == told.network.uplink_down_mbit == want["uplink"]
+    assert told.outputs.quota_bytes == want["quota"]
+    unit = rendered[tier]["cosyhost-exporter.service"]
+    assert ("PrivateDevices=yes" in unit) == (told.gpus.expected == 0)
 
 
 @pytest.mark.parametrize("tier", TIERS)

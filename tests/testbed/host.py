@@ -50,6 +50,11 @@ class Host:
         return self._record.ip
 
     @property
+    def netns(self) -> str:
+        """Its network namespace, for `ip netns exec`."""
+        return self._settings.netns(self.name)
+
+    @property
     def suite(self) -> str:
         """The Debian release it runs."""
         return self._record.suite

@@ -83,16 +83,14 @@ Sizes are decimal: 1 MB is 1000000 bytes. Formulas and sources: docs/plan.md in 
 """
 
 
-def add_parser(verbs: Any) -> None:
-    """Add the verb to the subparsers of `cosyhost`."""
-    parser: argparse.ArgumentParser = verbs.add_parser(
-        "plan",
-        help="say what users, lines and GPUs come to, and which tier fits; needs no settings",
-        description="Transfer times, capacity, waits, disk and the tier that fits. "
-        "Alone it plans a demo for ten people at home.",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def describe(parser: argparse.ArgumentParser) -> None:
+    """Give the verb its options and its help."""
+    parser.description = (
+        "Transfer times, capacity, waits, disk and the tier that fits. "
+        "Alone it plans a demo for ten people at home."
     )
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     defaults = Needs()
     for name, option in OPTIONS.items():
         default = getattr(defaults, name)
