@@ -40,6 +40,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="wait so long for the service to be ready (default: %(default)g)",
     )
+    relay = verbs.add_parser("relay", help="pass alerts on to the bots of chat groups")
+    relay.add_argument(
+        "--listen",
+        default="127.0.0.1:7862",
+        metavar="HOST:PORT",
+        help="where Alertmanager sends them (default: %(default)s)",
+    )
     verbs.add_parser("check-config", help="read the settings and say what is wrong")
     return parser
 
@@ -49,6 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
+        if options.verb == "relay":  # on hosts that have no settings of the service
+            from cosyhost import relay
+
+            host, _, port = options.listen.rpartition(":")
+            relay.serve(host, int(port))
+            return 0
         settings = config.load(options.config)
         if options.verb == "web":
             from cosyhost.web import server

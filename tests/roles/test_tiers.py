@@ -65,6 +65,10 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         "redis_hosts": ["one"],
         "service_web_enabled": True,
         "service_worker_enabled": True,
+        # Their preflight asks the host for its ports.
+        "prometheus_enabled": False,
+        "alertmanager_enabled": False,
+        **{f"probes_{name}_enabled": False for name in ("node", "nginx", "redis", "blackbox")},
         # What the role service tells the role release.
         "release_parts": ["web", "worker"],
         "release_units": ["cosyhost-worker@0", "cosyhost-web"],
