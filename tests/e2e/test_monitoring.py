@@ -26,6 +26,7 @@ from tests.e2e.tier import ROOT, Tier
 from tests.testbed import Testbed
 
 RULES = ROOT / "files/prometheus/rules"
+TOKEN = "t0ken0fthegroup"
 LINE_MBIT = 5
 FOR_S = 20
 WITHIN_S = FOR_S + 30
@@ -33,12 +34,14 @@ TAGS = ("--tags", "exporter,alertmanager,prometheus")
 
 
 class Operators(ThreadingHTTPServer):
-    """Those who are told: a webhook that notes what came and when."""
+    """Those who are told: a webhook and a group's bot, which note what came and when."""
 
     def __init__(self, address: str) -> None:
         super().__init__((address, 0), _Webhook)
         self.url = f"http://{address}:{self.server_port}/alerts"
+        self.bot_url = f"http://{address}:{self.server_port}/bot?key={TOKEN}"
         self.told: list[tuple[float, dict[str, Any]]] = []
+        self.chat: list[str] = []
 
     def wait_for(self, name: str, seconds: float) -> tuple[float, dict[str, Any]]:
         """When an alert of this name came first, and the alert."""
@@ -57,11 +60,16 @@ class _Webhook(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        now = time.monotonic()
-        self.server.told += [(now, alert) for alert in document["alerts"]]
+        answer = b'{"errcode": 0, "errmsg": "ok"}'
+        if self.path.startswith("/bot"):
+            self.server.chat.append(document["markdown"]["content"])
+        else:
+            now = time.monotonic()
+            self.server.told += [(now, alert) for alert in document["alerts"]]
         self.send_response(200)
-        self.send_header("Content-Length", "0")
+        self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
+        self.wfile.write(answer)
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
@@ -144,11 +152,13 @@ def test_a_full_line_reaches_a_webhook(
     values = {
         "prometheus_rules": str(folder),
         "alertmanager_webhooks": [operators.url],
+        "alertmanager_bots": [{"kind": "wecom", "url": operators.bot_url}],
         "exporter_uplink_transmit_mbit": LINE_MBIT,
         "exporter_uplink_receive_mbit": LINE_MBIT,
     }
     run = lan.play("site", *TAGS, "-e", json.dumps(values))
     assert run.rc == 0, run.tail
+    assert TOKEN not in run.output
     names = {group["name"] for group in prometheus(lan, "rules")["groups"]}
     assert "network" in names
     assert "storage" not in names
@@ -167,6 +177,12 @@ def test_a_full_line_reaches_a_webhook(
     assert alert_told["labels"]["tier"] == "lan"
     assert "线路已占满" in alert_told["annotations"]["summary_zh"]
     assert alert_told["annotations"]["runbook_url"] == "docs/runbook.md#uplinksaturated"
+    for _ in range(50):
+        if operators.chat:
+            break
+        time.sleep(0.2)
+    assert any("UplinkSaturated" in text and "线路已占满" in text for text in operators.chat)
+    assert TOKEN not in lan.host.run("journalctl", "--no-pager", "-u", "cosyhost-*").stdout
 
 
 def test_the_next_run_puts_everything_back(lan: Tier) -> None:
@@ -174,4 +190,6 @@ def test_the_next_run_puts_everything_back(lan: Tier) -> None:
     assert run.recap(lan.host.name)["changed"] > 0
     names = {group["name"] for group in prometheus(lan, "rules")["groups"]}
     assert "storage" in names
+    relay = ("systemctl", "is-active", "cosyhost-relay")
+    assert lan.host.run(*relay, check=False).stdout.strip() == "inactive"
     assert lan.provision(*TAGS).recap(lan.host.name)["changed"] == 0
