@@ -124,6 +124,13 @@ def test_nobody_is_told_unless_somebody_is_named(lan: Tier) -> None:
     assert "不会通知任何人" in run.said
 
 
+def test_a_port_of_somebody_else_is_refused_by_name(lan: Tier) -> None:
+    run = lan.play("preflight", "-e", "prometheus_listen=127.0.0.1:6380")
+    assert run.rc != 0
+    assert "[COSY-PROMETHEUS-PORT]" in run.said
+    assert "redis-server" in run.said
+
+
 def test_a_rule_with_a_typo_leaves_the_old_ones_serving(lan: Tier, tmp_path: Path) -> None:
     folder = tmp_path / "rules"
     shutil.copytree(RULES, folder)

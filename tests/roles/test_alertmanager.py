@@ -116,6 +116,57 @@ def test_amtool_takes_the_configuration(tmp_path: Path, values: dict[str, Any]) 
         assert said == (wanted if values else "nobody")
 
 
+MISTAKES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a webhook without http": (
+        "alertmanager",
+        {"alertmanager_webhooks": ["ops.example.com"]},
+        "COSY-ALERTMANAGER-RECEIVERS",
+    ),
+    "a bot without an address": (
+        "alertmanager",
+        {"alertmanager_bots": [{"kind": "wecom"}]},
+        "COSY-ALERTMANAGER-RECEIVERS",
+    ),
+    "mail without a sender": (
+        "alertmanager",
+        {"alertmanager_email": {"to": "a@example.com", "smarthost": "mail:25"}},
+        "COSY-ALERTMANAGER-RECEIVERS",
+    ),
+    "a job nobody knows": (
+        "prometheus",
+        {"prometheus_targets": {"nodes": {"a": "127.0.0.1:9100"}}},
+        "COSY-PROMETHEUS-VALUES",
+    ),
+    "a target without a port": (
+        "prometheus",
+        {"prometheus_targets": {"node": {"a": "127.0.0.1"}}},
+        "COSY-PROMETHEUS-VALUES",
+    ),
+    "no rules": ("prometheus", {"prometheus_rules": "/nowhere"}, "COSY-PROMETHEUS-NO-RULES"),
+    "a probe's address with a port": (
+        "probes",
+        {"probes_listen": "127.0.0.1/9"},
+        "COSY-PROBES-VALUES",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_wrong_value_is_refused_with_its_cure(mistake: str) -> None:
+    role, values, code = MISTAKES[mistake]
+    on = {
+        "prometheus_rules": str(ROOT / "files/prometheus/rules"),
+        **{f"{name}_enabled": True for name in ("alertmanager", "prometheus", "probes_node")},
+    }
+    run = ansible(
+        "ansible", "localhost", "-i", "localhost,", "-c", "local",
+        "-m", "ansible.builtin.include_role", "-a", f"name={role} tasks_from=preflight",
+        "-e", json.dumps(on | values),
+    )  # fmt: skip
+    assert run.returncode != 0
+    assert f"[{code}]" in run.stdout, run.stdout
+
+
 def test_causes_are_told_and_their_consequences_are_not(tmp_path: Path) -> None:
     webhook = Webhook()
     threading.Thread(target=webhook.serve_forever, daemon=True).start()
