@@ -20,8 +20,8 @@ _SERVICE, _HOST = "/etc/cosyhost/cosyhost.toml", "/etc/cosyhost/exporter.toml"
 
 
 # One function a verb: it describes the verb and leaves behind what runs it, which returns the exit
-# status or None. What a verb needs is imported by its own function, and only the verb that was asked
-# for is described, so that the exporter has nobody else's modules in its memory.
+# status or None. What a verb needs is imported by its own function, and only the verb that was
+# asked for is described, so that the exporter has nobody else's modules in its memory.
 def _web(verb: argparse.ArgumentParser) -> None:
     """serve the studio and the API"""
     verb.add_argument(
@@ -97,6 +97,24 @@ def _plan(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=lambda options: command.run(vars(options)))
 
 
+def _relay(verb: argparse.ArgumentParser) -> None:
+    """pass alerts on to the bots of chat groups"""
+    verb.add_argument(
+        "--listen",
+        default="127.0.0.1:7862",
+        metavar="HOST:PORT",
+        help="where Alertmanager sends them (default: %(default)s)",
+    )
+
+    def run(options: argparse.Namespace) -> None:
+        from cosyhost import relay
+
+        host, _, port = options.listen.rpartition(":")
+        relay.serve(host, int(port))
+
+    verb.set_defaults(run=run)
+
+
 def _check_config(verb: argparse.ArgumentParser) -> None:
     """read the settings and say what is wrong"""
 
@@ -112,6 +130,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "probe": _probe,
     "exporter": _exporter,
     "plan": _plan,
+    "relay": _relay,
     "check-config": _check_config,
 }
 

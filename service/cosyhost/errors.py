@@ -500,6 +500,15 @@ PROBE_FAILED = Kind(
     "请查看 cosyhost-web 与 cosyhost-worker 的日志。",
     "Look into the journal of cosyhost-web and cosyhost-worker.",
 )
+RELAY_BOTS_INVALID = Kind(
+    "relay_bots_invalid",
+    500,
+    "群机器人列表无效：{reason}。",
+    "The list of group bots is not valid: {reason}.",
+    "请改正清单中的 alertmanager_bots，再运行 site.yml。",
+    "Correct alertmanager_bots in the inventory, then run site.yml.",
+)
+
 QUEUE_FULL = Kind(
     "queue_full",
     429,

@@ -13,6 +13,11 @@ GONE = (
     "/etc/tmpfiles.d/cosyhost.conf", "/etc/sysctl.d/60-cosyhost.conf",
 )  # fmt: skip
 
+DATA = (
+    "/var/lib/cosyhost", "/var/lib/redis/cosyhost", "/var/lib/cosyhost-prometheus",
+    "/var/lib/cosyhost-alertmanager",
+)  # fmt: skip
+
 
 def found(tier: Tier, *paths: str) -> list[str]:
     """Those of the paths that are there."""
@@ -23,7 +28,8 @@ def found(tier: Tier, *paths: str) -> list[str]:
 def processes(tier: Tier) -> list[str]:
     """Ours, and those that came with us."""
     said = tier.host.run("ps", "-e", "-o", "comm=").stdout.split()
-    return [name for name in said if name in ("cosyhost", "nginx", "redis-server", "celery")]
+    ours = ("cosyhost", "nginx", "redis-server", "celery", "prometheus")
+    return [name for name in said if name.startswith(ours)]
 
 
 def test_uninstall_leaves_data_only(demo: Tier, prompt: bytes) -> None:
@@ -60,11 +66,12 @@ def test_the_service_comes_back_with_its_voices(demo: Tier) -> None:
 def test_purge_takes_the_data_and_the_user_too(demo: Tier) -> None:
     run = demo.play("uninstall", "-e", "purge=true")
     assert run.rc == 0, run.tail
-    assert found(demo, *GONE, "/var/lib/cosyhost", "/var/lib/redis/cosyhost") == []
+    assert found(demo, *GONE, *DATA) == []
     assert processes(demo) == []
     assert demo.host.run("id", "cosyhost", check=False).returncode != 0
     packages = demo.host.run("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n").stdout
-    left = [name for name in ("nginx", "redis-server", "espeak-ng") if f"\n{name} " in packages]
+    brought = ("nginx", "redis-server", "espeak-ng", "prometheus", "prometheus-node-exporter")
+    left = [name for name in brought if f"\n{name} " in packages]
     assert left == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import tomllib
 
 from cosyhost import host_config
+from tests.debs import program
 from tests.roles.conftest import ROLES, ROOT, TIERS, ansible, load, spec_of
 
 MB = 1024 * 1024
@@ -79,6 +81,11 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         "redis_hosts": ["one"],
         "service_web_enabled": True,
         "service_worker_enabled": True,
+        "prometheus_rules": str(ROOT / "files/prometheus/rules"),
+        # Their preflight asks the host for its ports.
+        "prometheus_enabled": False,
+        "alertmanager_enabled": False,
+        **{f"probes_{name}_enabled": False for name in ("node", "nginx", "redis", "blackbox")},
         # What the role service tells the role release.
         "release_parts": ["web", "worker"],
         "release_units": ["cosyhost-worker@0", "cosyhost-web"],
@@ -195,4 +202,31 @@ def test_nginx_and_systemd_get_no_blank_values(rendered: Any) -> None:
     for tier, files in rendered.items():
         for name, text in files.items():
             assert "None" not in text, (tier, name)
-            assert "{{" not in text, (tier, name)
+            # The rules' braces are Prometheus' own.
+            assert "{{" not in text or name == "rules.yml", (tier, name)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_prometheus_takes_its_configuration_and_every_target_is_named(
+    tier: str, rendered: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "prometheus.yml"
+    path.write_text(rendered[tier]["prometheus.yml"], encoding="utf-8")
+    promtool = str(program("prometheus", "promtool"))
+    check = [promtool, "check", "config", "--syntax-only", str(path)]
+    ran = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    jobs = {job["job_name"]: job["static_configs"] for job in load(path)["scrape_configs"]}
+    assert set(jobs) == {
+        "cosyhost", "web", "node", "nginx", "redis", "blackbox", "prometheus", "alertmanager",
+    }  # fmt: skip
+    hosts = load(ROOT / "inventories" / tier / "hosts.yml")["all"]
+    edges = hosts["children"]["edge"]["hosts"]
+    for target in (one for job in jobs.values() for one in job):
+        assert target["labels"]["tier"] == tier
+        assert len(target["targets"]) == 1
+    assert {one["labels"]["instance"] for one in jobs["nginx"]} == set(edges)
+    assert len(jobs["blackbox"]) == 2 * len(edges)
+    for one in jobs["blackbox"]:
+        assert one["labels"]["instance"].startswith("http://")
+        assert one["labels"]["__param_target"] == one["labels"]["instance"]
