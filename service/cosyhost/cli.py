@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from cosyhost import __version__, config
+from cosyhost import __version__, netcheck, plan
 from cosyhost.errors import Problem
 from cosyhost.systemd import credential
 
@@ -18,9 +18,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--config",
         type=Path,
-        default=config.DEFAULT_PATH,
         metavar="FILE",
-        help="the settings (default: %(default)s)",
+        help="the settings (default: /etc/cosyhost/cosyhost.toml)",
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     web = verbs.add_parser("web", help="serve the studio and the API")
@@ -40,16 +39,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="wait so long for the service to be ready (default: %(default)g)",
     )
+    about = "measure the line to a service: latency, download, upload, what that means for a prompt"
+    netcheck.arguments(verbs.add_parser("netcheck", help=about))
+    about = "users, line and GPUs in; transfer times, waits, disk and the tier that fits out"
+    plan.arguments(verbs.add_parser("plan", help=about))
     verbs.add_parser("check-config", help="read the settings and say what is wrong")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns its exit status: 0 well, 1 a problem (one line says which)."""
+    """Run the command; returns its exit status: 0 well, 1 a problem (one line says which).
+
+    `netcheck` and `plan` have exit statuses of their own, and need neither settings nor packages.
+    """
     options = _parser().parse_args(arguments)
+    if options.verb == "netcheck":
+        return netcheck.run(options)
+    if options.verb == "plan":
+        return plan.run(options)
+    from cosyhost import config
+
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     try:
-        settings = config.load(options.config)
+        settings = config.load(options.config or config.DEFAULT_PATH)
         if options.verb == "web":
             from cosyhost.web import server
 
