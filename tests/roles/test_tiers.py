@@ -14,7 +14,8 @@ import tomllib
 from tests.roles.conftest import ROLES, ROOT, TIERS, ansible, load, spec_of
 
 MB = 1024 * 1024
-# The design's tier table. Megabytes, seconds, jobs; gzip for WAV on the speech route, brotli.
+# The design's tier table. Megabytes, seconds, jobs; gzip for WAV on the speech route, brotli;
+# Mbit/s that a transfer must show, both ways (a LAN's gigabit is its port's, not a transfer's).
 TABLE: dict[str, dict[str, Any]] = {
     "local": {
         "limit": 10 * MB,
@@ -24,6 +25,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": False,
         "button": "everyone",
+        "link": 0,
     },
     "lan": {
         "limit": 20 * MB,
@@ -33,6 +35,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": False,
         "br": False,
         "button": "everyone",
+        "link": 0,
     },
     "demo": {
         "limit": 10 * MB,
@@ -42,6 +45,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": True,
         "button": "admin",
+        "link": 50,
     },
     "production": {
         "limit": 10 * MB,
@@ -51,6 +55,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": True,
         "button": "nobody",
+        "link": 100,
     },
 }
 GROUPS = {"edge", "web", "worker", "queue", "monitor"}
@@ -63,6 +68,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         "render_templates": [str(path) for path in ROOT.glob("roles/*/templates/*.j2")],
         # A queue on several hosts is refused; what it would look like is still worth a look.
         "redis_hosts": ["one"],
+        "edge_netcheck_url": "",  # nobody is there to be asked
         "service_web_enabled": True,
         "service_worker_enabled": True,
         # What the role service tells the role release.
@@ -137,6 +143,7 @@ def test_the_service_follows_the_tier_table(tier: str, rendered: Any) -> None:
     assert config["limits"]["waiting_jobs"] == want["waiting"]
     assert config["jobs"]["children"] == want["jobs"]
     assert config["studio"]["restart_button"] == want["button"]
+    assert config["link"] == {"min_up_mbit": want["link"], "min_down_mbit": want["link"]}
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -4,7 +4,16 @@ Only Python's own library, so that it runs wherever the sources are.
 """
 
 from cosyhost.netcheck.measure import Checked, Rate, Terms, check
-from cosyhost.netcheck.report import NOT_ASKED, THIN, WELL, arguments, document, run, sentences
+from cosyhost.netcheck.report import (
+    NOT_ASKED,
+    THIN,
+    WELL,
+    arguments,
+    document,
+    rate,
+    run,
+    sentences,
+)
 
 __all__ = [
     "NOT_ASKED",
@@ -16,6 +25,7 @@ __all__ = [
     "arguments",
     "check",
     "document",
+    "rate",
     "run",
     "sentences",
 ]

@@ -30,6 +30,7 @@ from cosyhost.errors import (
 )
 
 PATH = "/v1/netcheck"
+CONNECT_S = 5
 SILENCE_S = 15
 # A transfer of a check is planned to take a few seconds; one that takes so long stands still.
 TRANSFER_S = 30
@@ -60,28 +61,15 @@ class Door:
             except OSError as error:
                 raise self._problem(NETCHECK_TLS_FAILED, reason=f"{ca}: {error}") from error
             self._client = http.client.HTTPSConnection(
-                host, port, timeout=SILENCE_S, context=context
+                host, port, timeout=CONNECT_S, context=context
             )
         else:
-            self._client = http.client.HTTPConnection(host, port, timeout=SILENCE_S)
+            self._client = http.client.HTTPConnection(host, port, timeout=CONNECT_S)
 
     def connect(self) -> None:
         """Open the connection, if it is not."""
-        if self._client.sock is not None:
-            return
-        try:
-            self._client.connect()
-        except ssl.SSLCertVerificationError as error:
-            raise self._problem(NETCHECK_TLS_FAILED, reason=error.verify_message) from error
-        except ssl.SSLError as error:
-            reason = (error.reason or str(error)).replace("_", " ").lower()
-            raise self._problem(NETCHECK_TLS_FAILED, reason=reason) from error
-        except UnicodeError as error:
-            raise self._problem(NETCHECK_URL_INVALID, reason="no such host name") from error
-        except socket.gaierror as error:
-            raise self._problem(NETCHECK_UNREACHABLE, reason="its name is not known") from error
-        except OSError as error:
-            raise self._problem(NETCHECK_UNREACHABLE, reason=_reason(error)) from error
+        if self._client.sock is None:
+            self._connect()
 
     def close(self) -> None:
         """Hang up."""
@@ -181,6 +169,22 @@ class Door:
             raise self._broken("upload", f"{taken} of {size} bytes arrived")
         return time.perf_counter() - began
 
+    def _connect(self) -> None:
+        try:
+            self._client.connect()
+            self._client.sock.settimeout(SILENCE_S)
+        except ssl.SSLCertVerificationError as error:
+            raise self._problem(NETCHECK_TLS_FAILED, reason=error.verify_message) from error
+        except ssl.SSLError as error:
+            reason = (error.reason or str(error)).replace("_", " ").lower()
+            raise self._problem(NETCHECK_TLS_FAILED, reason=reason) from error
+        except UnicodeError as error:
+            raise self._problem(NETCHECK_URL_INVALID, reason="no such host name") from error
+        except socket.gaierror as error:
+            raise self._problem(NETCHECK_UNREACHABLE, reason="its name is not known") from error
+        except OSError as error:
+            raise self._problem(NETCHECK_UNREACHABLE, reason=_reason(error)) from error
+
     def _answer(self, step: str, method: str, path: str) -> http.client.HTTPResponse:
         try:
             self._client.request(method, PATH + path)
@@ -228,7 +232,7 @@ class Door:
 def _reason(error: Exception) -> str:
     """An error of the line in a few words."""
     if isinstance(error, TimeoutError):
-        return f"silent for {SILENCE_S} s"
+        return "it keeps silent"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

@@ -142,7 +142,9 @@ def run(options: argparse.Namespace) -> int:
         if live:
             print("\r\x1b[K", end="", file=sys.stderr)
         if options.json:
-            print(json.dumps({"url": options.url, "problem": problem.document()}))
+            told = {lang: [problem.sentence(lang)] for lang in LANGUAGES}
+            refusal = {"url": options.url, "said": told, "problem": problem.document()}
+            print(json.dumps(refusal, ensure_ascii=False))
         else:
             said = " ".join(problem.sentence(lang) for lang in languages)
             print(f"cosyhost: {problem.kind.code}: {said}", file=sys.stderr)
