@@ -97,6 +97,14 @@ def _plan(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=lambda options: command.run(vars(options)))
 
 
+def _netcheck(verb: argparse.ArgumentParser) -> None:
+    """measure the line to a service, and what it means for a prompt"""
+    from cosyhost import netcheck
+
+    netcheck.arguments(verb)
+    verb.set_defaults(run=netcheck.run)
+
+
 def _relay(verb: argparse.ArgumentParser) -> None:
     """pass alerts on to the bots of chat groups"""
     verb.add_argument(
@@ -129,6 +137,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "worker": _worker,
     "probe": _probe,
     "exporter": _exporter,
+    "netcheck": _netcheck,
     "plan": _plan,
     "relay": _relay,
     "check-config": _check_config,

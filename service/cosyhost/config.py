@@ -88,6 +88,16 @@ class Studio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restart_button: Literal["nobody", "everyone", "admin"]
 
 
+class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the tier asks of this host's line to its users, in Mbit/s; 0 asks nothing.
+
+    `up` is what the host sends, which its users download.
+    """
+
+    min_up_mbit: Annotated[int, Meta(ge=0)]
+    min_down_mbit: Annotated[int, Meta(ge=0)]
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of a release."""
 
@@ -99,6 +109,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits
     jobs: Jobs
     studio: Studio
+    link: Link
 
 
 def load(path: Path = DEFAULT_PATH) -> Config:

@@ -637,6 +637,79 @@ PLAN_TOO_LARGE = Kind(
     "请核对人数、每小时任务数、语音长度和 RTF 的单位。",
     "Check the units of users, jobs per hour, seconds of speech and RTF.",
 )
+NETCHECK_URL_INVALID = Kind(
+    "netcheck_url_invalid",
+    400,
+    "“{url}”不是可以检查的地址：{reason}。",
+    "{url!r} is no address that can be checked: {reason}.",
+    "请写成 http://主机 或 https://主机:端口，即浏览器中打开本服务的地址。",
+    "Write it as http://host or https://host:port, as the browser opens the service.",
+)
+NETCHECK_UNREACHABLE = Kind(
+    "netcheck_unreachable",
+    503,
+    "{url} 没有应答：{reason}。",
+    "Nobody answers at {url}: {reason}.",
+    "请检查地址、端口与防火墙，以及那里的 nginx 是否在运行。",
+    "Check address, port and firewall, and whether nginx runs there.",
+)
+NETCHECK_TLS_FAILED = Kind(
+    "netcheck_tls_failed",
+    502,
+    "与 {url} 的加密连接（TLS）没有建立：{reason}。",
+    "No TLS connection could be made to {url}: {reason}.",
+    "请检查证书的名称、有效期与签发者；自建 CA 请用 --ca 指定；没有 TLS 的服务请用 http://。",
+    "Check the certificate's name, dates and issuer; give your own CA with --ca; "
+    "a service without TLS is asked with http://.",
+)
+NETCHECK_MOVED = Kind(
+    "netcheck_moved",
+    421,
+    "{url} 转到了 {location}。",
+    "{url} sends its visitors to {location}.",
+    "请直接检查那个地址。",
+    "Check that address instead.",
+)
+NETCHECK_NOT_COSYHOST = Kind(
+    "netcheck_not_cosyhost",
+    502,
+    "{url} 有应答，但不是 CosyHost（或版本太旧）：{reason}。",
+    "What answers at {url} is no CosyHost, or one that is too old: {reason}.",
+    "请核对地址；若确是本服务，请先升级。",
+    "Check the address; if it is the service, upgrade it first.",
+)
+NETCHECK_REFUSED = Kind(
+    "netcheck_refused",
+    403,
+    "{url} 拒绝了检查：{reason}。",
+    "{url} refused the check: {reason}.",
+    "请按其说明处理，或请管理员放行您的网络。",
+    "Do what it says, or ask the operator to let your network in.",
+)
+NETCHECK_TOO_OFTEN = Kind(
+    "netcheck_too_often",
+    429,
+    "来自您的地址的检查过于频繁。",
+    "Your address has checked too often.",
+    "请等一分钟再检查。",
+    "Wait a minute, then check again.",
+)
+NETCHECK_BROKEN_OFF = Kind(
+    "netcheck_broken_off",
+    502,
+    "检查进行到 {step} 时，与 {url} 的连接断了：{reason}。",
+    "The check broke off during {step}: {url}: {reason}.",
+    "请再试一次；若总是如此，请检查沿途的代理与防火墙，并查看服务日志。",
+    "Try again; if it stays so, look at proxies and firewalls on the way, and at the journal.",
+)
+NETCHECK_TOO_MUCH = Kind(
+    "netcheck_too_much",
+    413,
+    "一次检查最多上传 {limit} 字节。",
+    "A check takes at most {limit} bytes at once.",
+    "请少发一些；上限见 GET /v1/netcheck。",
+    "Send less; GET /v1/netcheck tells the limits.",
+)
 
 KINDS: dict[str, Kind] = {
     kind.code: kind for kind in list(globals().values()) if isinstance(kind, Kind)

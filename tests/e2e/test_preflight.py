@@ -87,3 +87,31 @@ def test_a_wrong_value_is_refused(bare: Tier, untouched: Host) -> None:
     mark(untouched)
     said = refusal(bare.play("site", "-e", "edge_body_limit_bytes=1"), "COSY-EDGE-VALUES")
     assert "1048576" in said
+
+
+def test_a_line_that_is_not_there_yet_is_left_to_the_audit(bare: Tier, untouched: Host) -> None:
+    mark(untouched)
+    run = bare.play("preflight")
+    assert run.rc == 0, run.tail
+    assert "cannot be measured yet (netcheck_unreachable)" in run.said
+    assert "the audit measures it after the deployment" in run.said
+
+
+def test_a_thin_line_is_refused_and_can_be_let_be(demo: Tier) -> None:
+    demo.host.shape("20mbit")
+    try:
+        run = demo.play("preflight")
+        said = refusal(run, "COSY-LINK-THIN")
+        assert "Tier demo asks for 50 Mbit/s up and 50 Mbit/s down at its host" in said
+        assert "主机上行 50 Mbit/s" in said
+        assert run.recap(demo.host.name)["changed"] == 0
+        audit = demo.audit("-k", "network")
+        assert audit.rc == 1, audit.tail
+        assert "LINK-UPLINK" in audit.output
+        let = demo.play("preflight", "-e", '{"edge_netcheck_url": ""}')
+        assert let.rc == 0, let.tail
+    finally:
+        demo.host.shape(None)
+    run = demo.play("preflight")
+    assert run.rc == 0, run.tail
+    assert "that holds, seen from here" in run.said

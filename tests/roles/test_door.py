@@ -30,13 +30,15 @@ SOUND = b"RIFF" + bytes(9996)
 
 
 class Service(BaseHTTPRequestHandler):
-    """Answers `/status/503` with 503, `/slow` late, sound at the addresses of sound."""
+    """Answers `/status/503` with 503, `/slow` late, `/early` before the body is there, and with
+    sound at the addresses of sound."""
 
     protocol_version = "HTTP/1.1"
 
     def answer(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
-        self.rfile.read(length)
+        if not self.path.endswith("/early"):
+            self.rfile.read(length)
         path = self.path.partition("?")[0]
         if path.endswith("/slow"):
             time.sleep(3)
@@ -129,6 +131,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
         "render_templates": [str(ROOT / "roles/edge/templates/site.conf.j2")],
         "render_to": str(folder),
         "redis_hosts": ["one"],
+        "edge_netcheck_url": "",  # nobody is there to be asked
         "edge_listen": [f"127.0.0.1:{port}"],
         "edge_upstream": f"127.0.0.1:{upstream.server_port}",
         "edge_status_listen": f"127.0.0.1:{status_port}",
@@ -392,3 +395,26 @@ def test_the_exporters_address_is_not_the_users(tmp_path: Path) -> None:
     assert run.returncode == 2
     assert "[COSY-EDGE-VALUES]" in run.stdout
     assert "edge_status_listen is an address and a port" in " ".join(run.stdout.split())
+
+
+def test_a_check_of_the_line_passes_as_it_comes(lan: Door) -> None:
+    """The service sees a check's body while it is still being sent."""
+    with socket.create_connection(("127.0.0.1", lan.port), timeout=30) as line:
+        line.sendall(
+            b"POST /v1/netcheck/early HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+            b"Content-Length: 100000\r\n\r\n"
+        )
+        assert line.recv(1000).startswith(b"HTTP/1.1 200")
+    sound, _ = lan.ask("/v1/netcheck/download?bytes=10", Accept_Encoding="gzip")
+    assert sound.headers["Content-Encoding"] is None
+
+
+def test_checks_have_a_limit_of_their_own(open_door: Open) -> None:
+    """Four checks of 25 requests pass at once, where the API's own limit is one a second."""
+    narrow = open_door("lan", edge_api_requests_per_second=1)
+    answers = [narrow.ask("/v1/netcheck/ping") for _ in range(150)]
+    assert {answer.status for answer, _ in answers[:100]} == {200}
+    late = [(answer, body) for answer, body in answers if answer.status == 429]
+    assert late
+    is_problem("429", *late[0])
+    assert narrow.ask("/v1/models")[0].status == 200

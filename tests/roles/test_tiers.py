@@ -18,7 +18,7 @@ from tests.roles.conftest import ROLES, ROOT, TIERS, ansible, load, spec_of
 
 MB = 1024 * 1024
 # The design's tier table. Megabytes, seconds, jobs; gzip for WAV on the speech route, brotli;
-# what the outputs may hold; Mbit/s of the ports and of the line.
+# what the outputs may hold; Mbit/s of the ports, of the line, and those that a transfer must show.
 TABLE: dict[str, dict[str, Any]] = {
     "local": {
         "limit": 10 * MB,
@@ -31,6 +31,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "quota": 5_000_000_000,
         "nominal": 0,
         "uplink": 0,
+        "link": 0,
     },
     "lan": {
         "limit": 20 * MB,
@@ -43,6 +44,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "quota": 50_000_000_000,
         "nominal": 1000,
         "uplink": 0,
+        "link": 0,
     },
     "demo": {
         "limit": 10 * MB,
@@ -55,6 +57,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "quota": 5_000_000_000,
         "nominal": 0,
         "uplink": 50,
+        "link": 50,
     },
     "production": {
         "limit": 10 * MB,
@@ -67,6 +70,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "quota": 200_000_000_000,
         "nominal": 0,
         "uplink": 100,
+        "link": 100,
     },
 }
 GROUPS = {"edge", "web", "worker", "queue", "monitor"}
@@ -79,6 +83,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         "render_templates": [str(path) for path in ROOT.glob("roles/*/templates/*.j2")],
         # A queue on several hosts is refused; what it would look like is still worth a look.
         "redis_hosts": ["one"],
+        "edge_netcheck_url": "",  # nobody is there to be asked
         "service_web_enabled": True,
         "service_worker_enabled": True,
         "prometheus_rules": str(ROOT / "files/prometheus/rules"),
@@ -158,6 +163,7 @@ def test_the_service_follows_the_tier_table(tier: str, rendered: Any) -> None:
     assert config["limits"]["waiting_jobs"] == want["waiting"]
     assert config["jobs"]["children"] == want["jobs"]
     assert config["studio"]["restart_button"] == want["button"]
+    assert config["link"] == {"min_up_mbit": want["link"], "min_down_mbit": want["link"]}
 
 
 @pytest.mark.parametrize("tier", TIERS)

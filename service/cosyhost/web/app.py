@@ -22,6 +22,7 @@ from cosyhost.web import (
     health,
     jobs,
     live,
+    netcheck,
     problems,
     reference,
     speech,
@@ -78,7 +79,7 @@ def create_app(config: Config, password: str | None) -> FastAPI:
     app.add_middleware(NoStore)
     app.add_middleware(UploadClock, limit_bytes=config.limits.body_bytes)
     problems.install(app, services)
-    for module in (speech, live, voices, uploads, jobs, health, admin):
+    for module in (speech, live, voices, uploads, jobs, netcheck, health, admin):
         app.include_router(module.router)
 
     # The studio is mounted at `/` and would answer for what the API does not have.

@@ -90,6 +90,14 @@ _TIMINGS_ZH = (
     "`ttfa` 从提交到首个声音、`synth` 合成、`encode` 编码与保存。"
 )
 _CHUNK = f"{CHUNK_BYTES // 1024} KiB"
+_NETCHECK = {
+    "service": "cosyhost",
+    "version": "0.1.0",
+    "tier": "demo",
+    "link": {"min_up_mbit": 50, "min_down_mbit": 50},
+    "limits": {"download_bytes": 4000000, "upload_bytes": 2000000},
+    "prompt": {"seconds": 15, "bytes": {"wav48": 2880044, "flac": 414792, "opus": 122325}},
+}
 _JSON = "-H 'Content-Type: application/json'"
 _CURL = "curl -sS --fail-with-body"
 # The cookie says whose job or upload it is.
@@ -319,6 +327,40 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         },
         more="In OpenAI's shape. `preview`: it speaks, but clones no voice.\n\n"
         "与 OpenAI 格式一致。`preview` 表示预览引擎，不克隆音色。",
+    ),
+    ("GET", "/v1/netcheck"): Operation(
+        "See what a line to here can be asked",
+        "查询网络检查的条件",
+        f"{_CURL} $COSYHOST/v1/netcheck",
+        {200: _NETCHECK},
+        more="What the tier asks of this host's line (Mbit/s, 0: nothing), what one request of a "
+        "check may carry, and what a prompt weighs. `cosyhost netcheck URL` measures with it.\n\n"
+        "本级别对主机线路的要求（Mbit/s，0 表示不要求）、每次检查的字节上限，以及提示音频的大小。",
+    ),
+    ("GET", "/v1/netcheck/ping"): Operation(
+        "Measure the way there and back",
+        "测量延迟",
+        f"{_CURL} $COSYHOST/v1/netcheck/ping -w '%{{time_starttransfer}} s\\n'",
+        {204: None},
+    ),
+    ("GET", "/v1/netcheck/download"): Operation(
+        "Measure the download",
+        "测量下载",
+        f'{_CURL} "$COSYHOST/v1/netcheck/download?bytes=1000000" -o /dev/null \\\n'
+        "  -w '%{speed_download} bytes/s\\n'",
+        {200: {"application/octet-stream": ""}},
+        (e.REQUEST_INVALID,),
+        "Random bytes, which nothing on the way can make smaller.\n\n随机字节，途中无法压缩。",
+    ),
+    ("POST", "/v1/netcheck/upload"): Operation(
+        "Measure the upload",
+        "测量上传",
+        f"head -c 1000000 /dev/urandom | {_CURL} $COSYHOST/v1/netcheck/upload --data-binary @- \\\n"
+        "  -H 'Content-Type: application/octet-stream'",
+        {200: {"bytes": 1000000}},
+        (e.NETCHECK_TOO_MUCH, e.BODY_TOO_LARGE),
+        "The body is dropped as it arrives; the answer comes when all of it has.\n\n"
+        "收到即丢弃，全部到达后才返回。",
     ),
     ("GET", "/readyz"): Operation(
         "Whether a job would be spoken now",

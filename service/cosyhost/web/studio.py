@@ -71,6 +71,7 @@ def build(services: Services, assets: str) -> gr.Blocks:
                 place("job")
                 place("history")
                 place("library")
+                place("network")
                 if services.config.studio.restart_button == "everyone":
                     place("restart")
     return blocks

@@ -67,6 +67,31 @@ function reveal(place) {
   if (top < 0 || top > window.innerHeight / 3) place.scrollIntoView({ block: 'start', behavior: 'smooth' });
 }
 
+/** Folded, and empty until it is opened: most people never need it. */
+function network(element, { lang }) {
+  let part = null;
+  const summary = el('summary');
+  const body = el('div.cosy-network');
+  const root = el('details.cosy', { id: 'network' }, summary, body);
+  element.replaceChildren(root);
+  root.ontoggle = async () => {
+    if (!root.open || part) return;
+    try {
+      part = (await import('./network.js')).mount(body, lang);
+    } catch {
+      body.replaceChildren(el('p', { role: 'alert' }, say(lang, 'network_broken')));
+    }
+  };
+  const setLang_ = (chosen) => {
+    lang = chosen;
+    root.lang = lang === 'zh' ? 'zh-CN' : 'en';
+    summary.textContent = say(lang, 'network');
+    part?.setLang(lang);
+  };
+  setLang_(lang);
+  return { setLang: setLang_ };
+}
+
 /** How each place is filled. @type {Record<string, (element: HTMLElement, options: object) => object>} */
 const PARTS = {
   head,
@@ -90,6 +115,7 @@ const PARTS = {
   library: (element, options) => library.mount(element, {
     ...options, onuse: (name) => here.form?.use(name),
   }),
+  network,
   restart: restart.mount,
 };
 
