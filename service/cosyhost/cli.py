@@ -40,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="wait so long for the service to be ready (default: %(default)g)",
     )
+    retention = verbs.add_parser(
+        "retention", help="delete outputs that are too old or too many, by the settings' limits"
+    )
+    retention.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    retention.add_argument("--json", action="store_true", help="say it as JSON")
     verbs.add_parser("check-config", help="read the settings and say what is wrong")
     return parser
 
@@ -66,6 +71,10 @@ def main(arguments: list[str] | None = None) -> int:
             from cosyhost.probe import probe
 
             print(f"cosyhost: {probe(settings, options.ready_s)}")
+        elif options.verb == "retention":
+            from cosyhost.retention import chore
+
+            chore.serve(settings, dry=options.dry_run, as_json=options.json)
     except Problem as problem:
         both = f"{problem.sentence('en')} {problem.sentence('zh')}"
         print(f"cosyhost: {problem.kind.code}: {both}", file=sys.stderr)
