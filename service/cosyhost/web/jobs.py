@@ -156,6 +156,7 @@ async def get_audio(
         data = services.store.get(output_key(job_id))
         if data is None:
             raise Problem(OUTPUT_GONE)
+        services.store.used(output_key(job_id))
         if response_format == "wav":
             return data
         samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="int16")
