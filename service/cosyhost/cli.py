@@ -123,6 +123,19 @@ def _relay(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=run)
 
 
+def _retention(verb: argparse.ArgumentParser) -> None:
+    """delete outputs that are too old or too many, by the settings' limits"""
+    verb.add_argument("--dry-run", action="store_true", help="only say what would be deleted")
+    verb.add_argument("--json", action="store_true", help="say it as JSON")
+
+    def run(options: argparse.Namespace) -> None:
+        from cosyhost.retention import chore
+
+        chore.serve(_settings(options), dry=options.dry_run, as_json=options.json)
+
+    verb.set_defaults(run=run)
+
+
 def _check_config(verb: argparse.ArgumentParser) -> None:
     """read the settings and say what is wrong"""
 
@@ -140,6 +153,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "netcheck": _netcheck,
     "plan": _plan,
     "relay": _relay,
+    "retention": _retention,
     "check-config": _check_config,
 }
 

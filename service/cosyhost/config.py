@@ -40,6 +40,20 @@ class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: Annotated[str, Meta(pattern=r"^[a-z0-9]+://")]
 
 
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How long outputs stay, how much they may be together, and what must be free beside them.
+
+    0 is no limit. `period_s` is how often a run is due. Below `refuse_below_bytes` of free space no
+    new job is taken.
+    """
+
+    max_age_s: Annotated[int, Meta(ge=0)]
+    max_bytes: Annotated[int, Meta(ge=0)]
+    min_free_bytes: Annotated[int, Meta(ge=0)]
+    refuse_below_bytes: Annotated[int, Meta(ge=0)]
+    period_s: Positive
+
+
 class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which engine speaks; a key that its kind has no use for is empty.
 
@@ -105,6 +119,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     web: Web
     redis: Redis
     store: Store
+    retention: Retention
     engine: Engine
     limits: Limits
     jobs: Jobs

@@ -533,6 +533,40 @@ STORE_UNAVAILABLE = Kind(
     "请稍后重试。",
     "Try again later.",
 )
+STORAGE_FULL = Kind(
+    "storage_full",
+    507,
+    "服务的存储空间已满，暂时不接受新任务。",
+    "The service has no room left for new outputs.",
+    "请稍后重试；若一直如此，请联系管理员清理磁盘。",
+    "Try again in some minutes; old outputs are being removed. If it stays so, tell the operator.",
+)
+RETENTION_PLACE = Kind(
+    "retention_place",
+    500,
+    "无法清理输出目录 {place}：{reason}。",
+    "The outputs in {place} cannot be cleaned up: {reason}.",
+    "请检查该卷是否已挂载、可写，存储地址是否正确；下次运行会继续。",
+    "See that the volume is mounted and writable, and the store's address right; "
+    "the next run goes on.",
+)
+RETENTION_BUSY = Kind(
+    "retention_busy",
+    503,
+    "另一次清理正在进行。",
+    "Another run of the retention is going on.",
+    "等它结束即可：systemctl status cosyhost-retention。",
+    "Wait for its end: systemctl status cosyhost-retention.",
+)
+RETENTION_NO_ROOM = Kind(
+    "retention_no_room",
+    507,
+    "可删除的输出都已删除，仍缺少 {lacking_mb:.0f} MB（其中 {in_use} 个文件刚被读取而保留）。",
+    "All outputs that may go are gone, and {lacking_mb:.0f} MB are still missing "
+    "({in_use} files stay since they were just fetched).",
+    "请检查卷上的其他文件，或扩大该卷，或调低 retention_min_free_bytes。",
+    "See what else fills the volume, make it larger, or lower retention_min_free_bytes.",
+)
 RANGE_NOT_SATISFIABLE = Kind(
     "range_not_satisfiable",
     416,

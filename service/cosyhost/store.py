@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -88,6 +91,26 @@ class Store:
             ]
         except (BaseError, OSError) as error:
             raise Problem(STORE_UNAVAILABLE) from error
+
+    def free_bytes(self) -> int | None:
+        """What may still be written here; None for a store without an end.
+
+        Raises:
+            Problem: STORE_UNAVAILABLE.
+        """
+        if self._folder is None:
+            return None
+        try:
+            volume = os.statvfs(self._folder)
+        except OSError as error:
+            raise Problem(STORE_UNAVAILABLE) from error
+        return volume.f_bavail * volume.f_frsize
+
+    def used(self, key: str) -> None:
+        """Note that somebody is given the blob now, so that retention lets them finish."""
+        if (path := self.file(key)) is not None:
+            with contextlib.suppress(OSError):  # gone meanwhile, or not ours to date
+                os.utime(path, (time.time(), path.stat().st_mtime))
 
     def check(self) -> None:
         """Prove that the store takes a write.

@@ -30,5 +30,14 @@ def credential(name: str) -> str | None:
 
 def runtime_folder() -> Path | None:
     """The folder in /run that is this unit's (systemd.exec(5), RuntimeDirectory=), if any."""
-    folder = os.environ.get("RUNTIME_DIRECTORY")
+    return _folder("RUNTIME_DIRECTORY")
+
+
+def state_folder() -> Path | None:
+    """The folder in /var/lib that is this unit's (systemd.exec(5), StateDirectory=), if any."""
+    return _folder("STATE_DIRECTORY")
+
+
+def _folder(name: str) -> Path | None:
+    folder = os.environ.get(name)
     return Path(folder.partition(":")[0]) if folder else None

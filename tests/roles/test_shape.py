@@ -14,6 +14,7 @@ PARTS: dict[str, tuple[str, ...]] = dict.fromkeys(ROLES, TASKS) | {
     "layout": TASKS[:2],
     "release": TASKS[:2],  # what it switches between is installed by others
     "bundle": ("main", "preflight", "install", "absent"),  # what was carried needs no settings
+    "retention": ("main", "preflight", "configure", "absent"),  # the release brings the command
 }
 
 

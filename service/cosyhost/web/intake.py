@@ -25,6 +25,7 @@ from cosyhost.errors import (
     Problem,
 )
 from cosyhost.jobs import Job, Mode, new_job_id
+from cosyhost.web import room
 from cosyhost.web.services import Services
 
 # OpenAI's range is 0.25 to 4; CosyVoice's own page offers 0.5 to 2, beyond which speech tears.
@@ -86,12 +87,13 @@ async def accept(services: Services, wish: Wish) -> str:
 
     Raises:
         Problem: TEXT_*, MODE_*, SPEED_OUT_OF_RANGE, PROMPT_*, VOICE_UNKNOWN, QUEUE_FULL,
-            QUEUE_UNAVAILABLE or STORE_UNAVAILABLE; then nothing was queued.
+            QUEUE_UNAVAILABLE, STORE_UNAVAILABLE or STORAGE_FULL; then nothing was queued.
     """
     return await run_in_threadpool(_accept, services, wish)
 
 
 def _accept(services: Services, wish: Wish) -> str:
+    room.check(services)
     words = text.check(wish.text, services.config.limits.text_chars)
     if wish.mode is not None and wish.mode not in get_args(Mode):
         raise Problem(MODE_UNKNOWN, mode=wish.mode[:40])

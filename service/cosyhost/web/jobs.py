@@ -160,6 +160,7 @@ async def get_audio(
         data = services.store.get(output_key(job_id))
         if data is None:
             raise Problem(OUTPUT_GONE)
+        services.store.used(output_key(job_id))
         if response_format == "wav":
             return data
         encoding = time.monotonic()

@@ -17,7 +17,7 @@ _INTAKE = (
     *(e.MODE_UNKNOWN, e.MODE_NEEDS_PROMPT_TEXT, e.MODE_NEEDS_INSTRUCTIONS),
     *(e.SPEED_OUT_OF_RANGE, e.FORMAT_UNKNOWN, e.REQUEST_INVALID, e.PROMPT_MISSING),
     *(e.VOICE_UNKNOWN, e.UPLOAD_UNKNOWN, e.REF_AUDIO_INVALID),
-    *(e.QUEUE_FULL, e.QUEUE_UNAVAILABLE, e.STORE_UNAVAILABLE),
+    *(e.QUEUE_FULL, e.QUEUE_UNAVAILABLE, e.STORE_UNAVAILABLE, e.STORAGE_FULL),
 )
 _PROMPT = (
     *(e.BODY_TOO_LARGE, e.PROMPT_TOO_LARGE, e.PROMPT_EMPTY, e.PROMPT_NOT_AUDIO),
@@ -130,7 +130,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: {"success": True, "voice": _VOICE}},
         (
             *(e.VOICE_EXISTS, e.VOICE_NAME_INVALID, e.TEXT_CONTROL_TOKENS, e.REQUEST_INVALID),
-            *(e.PROMPT_MISSING, e.UPLOAD_UNKNOWN, *_PROMPT, e.STORE_UNAVAILABLE),
+            *(e.PROMPT_MISSING, e.UPLOAD_UNKNOWN, *_PROMPT, e.STORE_UNAVAILABLE, e.STORAGE_FULL),
         ),
         "It is there only when its audio is whole and valid. Instead of `audio_sample`, `upload` "
         "names an upload of yours.\n\n音频完整、有效才会保存；也可用 `upload` 指定已上传的音频。",

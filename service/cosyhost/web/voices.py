@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from cosyhost import text
 from cosyhost.errors import PROMPT_MISSING, UPLOAD_UNKNOWN, Problem
 from cosyhost.voices import Voice, clean_name
+from cosyhost.web import room
 from cosyhost.web.intake import check_prompt
 from cosyhost.web.services import Injected
 from cosyhost.web.user import User
@@ -57,6 +58,7 @@ async def create_voice(
     """Store a voice: it is there only when its audio is whole and valid."""
     clean_name(name)
     text.refuse_control_tokens(ref_text)
+    room.check(services)
     if audio_sample is not None:
         prompt = await check_prompt(services, await audio_sample.read())
         prompt_id = await run_in_threadpool(services.library.keep_prompt, prompt)

@@ -28,6 +28,12 @@ port = {web_port}
 url = "redis://127.0.0.1:{redis_port}/0"
 [store]
 url = "file://{folder}/data"
+[retention]
+max_age_s = 3600
+max_bytes = 1000000000
+min_free_bytes = 1000000
+refuse_below_bytes = 1000000
+period_s = 600
 [engine]
 kind = "espeak"
 model_dir = ""

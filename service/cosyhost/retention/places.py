@@ -1,0 +1,207 @@
+"""Where outputs lie, as retention sees it: a folder of this host, or any object store."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
+
+from cosyhost.errors import RETENTION_PLACE, Problem
+
+OUTPUTS = "outputs"
+# How many an object store is asked to delete at once (S3's own limit).
+_BATCH = 1000
+# How many of a folder's files are looked at between two words about the progress.
+_PAGE = 4096
+
+_T = TypeVar("_T")
+
+
+Found = tuple[str, float, float, int]
+"""Name, time of the last change, time of the last use (Unix seconds), and bytes."""
+
+
+class Place(Protocol):
+    """A listing, and the way to delete from it."""
+
+    def pages(self) -> Iterator[list[Found]]:
+        """All there is, a few thousand at a time."""
+
+    def remove(self, name: str) -> None:
+        """Delete; what is gone already is no error. May be done later, by `flush`."""
+
+    def flush(self) -> None:
+        """Do what is left to do."""
+
+    def free_bytes(self) -> int | None:
+        """Free on the volume; None where there is no such thing."""
+
+
+class Folder:
+    """A folder, held by its descriptor: whatever its path comes to mean, nothing else is touched.
+
+    Only regular files in it: no symbolic link is followed or removed, no folder entered, and what
+    begins with a dot belongs to somebody else.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            self._fd = os.open(path, flags)
+        except OSError as error:
+            raise _refused(path, error) from error
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._fd)
+
+    def pages(self) -> Iterator[list[Found]]:
+        """See `Place.pages`.
+
+        A change is also one of the inode: a file whose time lies in the future (a clock that
+        jumped, a copy from elsewhere) is as old as it has been here.
+        """
+        page: list[Found] = []
+        is_regular = stat.S_ISREG
+        try:
+            with os.scandir(self._fd) as entries:
+                # Half of a run's time is spent in these lines: whole seconds, no attributes.
+                for entry in entries:
+                    name = entry.name
+                    if name[0] == ".":
+                        continue
+                    try:
+                        found = entry.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    if not is_regular(found[stat.ST_MODE]):
+                        continue
+                    changed, born = found[stat.ST_MTIME], found[stat.ST_CTIME]
+                    if born < changed:
+                        changed = born
+                    page.append((name, changed, found[stat.ST_ATIME], found[stat.ST_SIZE]))
+                    if len(page) == _PAGE:
+                        yield page
+                        page = []
+        except OSError as error:
+            raise _refused(self._path, error) from error
+        yield page
+
+    def remove(self, name: str) -> None:
+        """See `Place.remove`."""
+        try:
+            os.unlink(name, dir_fd=self._fd)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise _refused(self._path, error) from error
+
+    def flush(self) -> None:
+        """Nothing is put off."""
+
+    def free_bytes(self) -> int | None:
+        """See `Place.free_bytes`: what a process without privileges may use."""
+        try:
+            volume = os.fstatvfs(self._fd)
+        except OSError as error:
+            raise _refused(self._path, error) from error
+        return volume.f_bavail * volume.f_frsize
+
+
+class Objects:
+    """An object store, listed page by page and deleted from in batches."""
+
+    def __init__(self, url: str) -> None:
+        # Only here: a folder needs none of it, and it is 15 MB.
+        from obstore.store import from_url
+
+        self._url = url
+        self._store = from_url(url)
+        self._doomed: list[str] = []
+
+    def __enter__(self) -> Objects:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._doomed.clear()
+
+    def pages(self) -> Iterator[list[Found]]:
+        """See `Place.pages`. No store says when an object was last read: at its birth, then."""
+        import obstore
+
+        def pages() -> Iterator[list[Found]]:
+            for page in obstore.list(self._store, OUTPUTS, chunk_size=_BATCH):
+                yield [
+                    (found["path"], time, time, found["size"])
+                    for found in page
+                    if not found["path"].rpartition("/")[2].startswith(".")
+                    for time in [found["last_modified"].timestamp()]
+                ]
+
+        yield from self._guarded(pages)
+
+    def remove(self, name: str) -> None:
+        """See `Place.remove`."""
+        self._doomed.append(name)
+        if len(self._doomed) >= _BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """See `Place.flush`."""
+        import obstore
+
+        doomed, self._doomed = self._doomed, []
+
+        def delete() -> Iterator[None]:
+            obstore.delete(self._store, doomed)
+            yield
+
+        if doomed:
+            list(self._guarded(delete))
+
+    def free_bytes(self) -> int | None:
+        """Stores have no end."""
+        return None
+
+    def _guarded(self, work: Callable[[], Iterator[_T]]) -> Iterator[_T]:
+        from obstore.exceptions import BaseError
+
+        try:
+            yield from work()
+        except FileNotFoundError:
+            return
+        except (BaseError, OSError) as error:
+            raise Problem(
+                RETENTION_PLACE, place=self._url, reason=str(error).splitlines()[0]
+            ) from error
+
+
+def place_of(url: str) -> Folder | Objects:
+    """The outputs of the store at `url`.
+
+    Raises:
+        Problem: RETENTION_PLACE, when they cannot be listed.
+    """
+    parts = urlsplit(url)
+    return Folder(Path(parts.path) / OUTPUTS) if parts.scheme == "file" else Objects(url)
+
+
+def _refused(path: Path, error: OSError) -> Problem:
+    return Problem(RETENTION_PLACE, place=path, reason=error.strerror or str(error))

@@ -1,0 +1,80 @@
+"""What may stay, and the time before which everything has to go."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+# An output that was written or fetched so lately is in somebody's hands.
+IN_USE_S = 900.0
+
+_BUCKETS = 1024
+# Names of so many cost 25 MB.
+NAMES = 250_000
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Limits; 0 is none. Seconds and bytes.
+
+    `min_free_bytes` is asked of the whole volume, and means nothing for an object store.
+    """
+
+    max_age_s: int
+    max_bytes: int
+    min_free_bytes: int
+
+
+class Kept:
+    """What stays at first: the bytes of all, and time and size of what may go, in 16 bytes each.
+
+    `names` are kept for that many only, to save them a second listing; then it is None.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.times = array("d")
+        self.sizes = array("q")
+        self.names: list[str] | None = []
+
+
+@dataclass
+class Cutoff:
+    """All before `time` goes, and of what is exactly as old, `budget` bytes."""
+
+    time: float
+    budget: int
+
+    def takes(self, time: float, size: int) -> bool:
+        """Whether this one goes; a call for each of the listing, in any order."""
+        if time < self.time:
+            return True
+        if time > self.time or self.budget <= 0:
+            return False
+        self.budget -= size
+        return True
+
+
+def cutoff(kept: Kept, excess_bytes: int) -> Cutoff:
+    """The cutoff that frees at least `excess_bytes`, oldest first.
+
+    Nothing is sorted: bytes are counted in buckets of time, then those of the bucket in which the
+    excess is reached in finer ones, until it holds one time only.
+    """
+    left = excess_bytes
+    low, high = min(kept.times, default=0.0), max(kept.times, default=0.0)
+    while high > low:
+        width = (high - low) / _BUCKETS
+        held = [0] * (_BUCKETS + 1)
+        for time, size in zip(kept.times, kept.sizes, strict=True):
+            if low <= time <= high:
+                held[int((time - low) / width)] += size
+        for reached, size in enumerate(held):  # noqa: B007
+            if left <= size:
+                break
+            left -= size
+        else:
+            return Cutoff(high, kept.bytes)
+        inside = [t for t in kept.times if low <= t <= high and int((t - low) / width) == reached]
+        low, high = min(inside), max(inside)
+    return Cutoff(low, left)

@@ -1,0 +1,174 @@
+"""One run: what is too old, then what is too much."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from cosyhost.retention.places import Found, Place
+from cosyhost.retention.policy import IN_USE_S, NAMES, Kept, Policy, cutoff
+
+
+@dataclass
+class Report:
+    """What a run found and did. Bytes are those of the files' contents."""
+
+    seen_files: int = 0
+    seen_bytes: int = 0
+    old_files: int = 0
+    old_bytes: int = 0
+    excess_files: int = 0
+    excess_bytes: int = 0
+    # Old enough to go, but somebody has just fetched them.
+    in_use_files: int = 0
+    oldest_s: float | None = None
+    free_bytes: int | None = None
+    # What is still missing after all that could go is gone.
+    lacking_bytes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def deleted_files(self) -> int:
+        """Of both kinds."""
+        return self.old_files + self.excess_files
+
+    @property
+    def deleted_bytes(self) -> int:
+        """Of both kinds."""
+        return self.old_bytes + self.excess_bytes
+
+
+Progress = Callable[[Report], None]
+
+
+def run(
+    place: Place,
+    policy: Policy,
+    *,
+    now: float,
+    dry: bool = False,
+    progress: Progress = lambda _: None,
+    age: bool = True,
+) -> Report:
+    """Delete what the policy lets go; with `dry`, only count it.
+
+    `now` are Unix seconds; without `age` nothing goes for its age (the clock is not to be trusted).
+
+    Raises:
+        Problem: RETENTION_PLACE. What was deleted until then is gone; the next run goes on.
+    """
+    return _Run(place, policy, now, dry, progress, age).go()
+
+
+@dataclass
+class _Run:
+    place: Place
+    policy: Policy
+    now: float
+    dry: bool
+    progress: Progress
+    age: bool
+    report: Report = field(default_factory=Report)
+
+    def go(self) -> Report:
+        began = time.monotonic()
+        kept = self._age_pass()
+        self.report.free_bytes = self.place.free_bytes()
+        if (excess := self._excess(kept)) > 0:
+            self._excess_pass(kept, excess)
+            if not self.dry:
+                self.report.free_bytes = self.place.free_bytes()
+        self.report.lacking_bytes = self._lacking(kept)
+        self.report.seconds = time.monotonic() - began
+        return self.report
+
+    def _age_pass(self) -> Kept:
+        report, kept = self.report, Kept()
+        before, used_since = self._before(), self.now - IN_USE_S
+        for page in self.place.pages():
+            free = []
+            for found in page:
+                name, changed, used, size = found
+                if changed > used_since or used_since < used <= self.now:
+                    report.in_use_files += changed < before
+                    kept.bytes += size
+                elif changed >= before:
+                    free.append(found)
+                else:
+                    report.old_files += 1
+                    report.old_bytes += size
+                    if not self.dry:
+                        self.place.remove(name)
+            self._keep(kept, free)
+            report.seen_files += len(page)
+            self.progress(report)
+        self.place.flush()
+        kept.bytes += sum(kept.sizes)
+        report.seen_bytes = kept.bytes + report.old_bytes
+        if kept.times:
+            report.oldest_s = self.now - min(kept.times)
+        return kept
+
+    def _keep(self, kept: Kept, page: list[Found]) -> None:
+        if not page:
+            return
+        names, times, _, sizes = zip(*page, strict=True)
+        kept.times.extend(times)
+        kept.sizes.extend(sizes)
+        if kept.names is not None:
+            kept.names += names
+            if len(kept.names) > NAMES:
+                kept.names = None
+
+    def _before(self) -> float:
+        """What changed before goes for its age."""
+        if self.age and self.policy.max_age_s:
+            return self.now - self.policy.max_age_s
+        return float("-inf")
+
+    def _excess(self, kept: Kept) -> int:
+        """Bytes above the quota, or missing in free space, whichever is more."""
+        policy, free = self.policy, self.report.free_bytes
+        over = kept.bytes - policy.max_bytes if policy.max_bytes else 0
+        missing = 0
+        if policy.min_free_bytes and free is not None:
+            # In a dry run what is too old is still there.
+            missing = policy.min_free_bytes - free - (self.report.old_bytes if self.dry else 0)
+        return max(over, missing)
+
+    def _excess_pass(self, kept: Kept, excess: int) -> None:
+        report, limit = self.report, cutoff(kept, excess)
+        for page in self._candidates(kept):
+            for name, changed, size in page:
+                if changed <= limit.time and limit.takes(changed, size):
+                    report.excess_files += 1
+                    report.excess_bytes += size
+                    if not self.dry:
+                        self.place.remove(name)
+            self.progress(report)
+        self.place.flush()
+
+    def _candidates(self, kept: Kept) -> Iterator[Iterable[tuple[str, float, int]]]:
+        """What may go: remembered, or listed once more."""
+        if kept.names is not None:
+            yield zip(kept.names, kept.times, kept.sizes, strict=True)
+            return
+        before, used_since = self._before(), self.now - IN_USE_S
+        for page in self.place.pages():
+            yield [
+                (name, changed, size)
+                for name, changed, used, size in page
+                # In a dry run what is too old is still there.
+                if before <= changed <= used_since and not used_since < used <= self.now
+            ]
+
+    def _lacking(self, kept: Kept) -> int:
+        policy, report = self.policy, self.report
+        lacking = 0
+        if policy.max_bytes:
+            lacking = kept.bytes - report.excess_bytes - policy.max_bytes
+        if policy.min_free_bytes and report.free_bytes is not None:
+            gained = report.deleted_bytes if self.dry else 0
+            lacking = max(lacking, policy.min_free_bytes - report.free_bytes - gained)
+        return max(0, lacking)
