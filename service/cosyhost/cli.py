@@ -89,6 +89,14 @@ def _exporter(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=run)
 
 
+def _doctor(verb: argparse.ArgumentParser) -> None:
+    """say what is wrong with this host: link, disk, GPU, services"""
+    from cosyhost.doctor import command
+
+    command.describe(verb, _HOST)
+    verb.set_defaults(run=command.run)
+
+
 def _plan(verb: argparse.ArgumentParser) -> None:
     """say what users, lines and GPUs come to, and which tier fits"""
     from cosyhost.plan import command
@@ -150,6 +158,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "worker": _worker,
     "probe": _probe,
     "exporter": _exporter,
+    "doctor": _doctor,
     "netcheck": _netcheck,
     "plan": _plan,
     "relay": _relay,

@@ -47,6 +47,12 @@ class Outputs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("outputs.folder: an absolute path, or empty")
 
 
+class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where this host's own web process answers; empty where there is none."""
+
+    url: Annotated[str, Meta(pattern=r"^(http://.+)?$")]
+
+
 class Gpus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How many GPUs are to be here; 0 on a host whose engine needs none."""
 
@@ -65,6 +71,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     server: Server
     network: Network
     outputs: Outputs
+    service: Service
     gpus: Gpus
     retention: Retention
 

@@ -1,4 +1,4 @@
-"""From readings to findings: pure, so that every judgement can be tried without the fault itself."""
+"""From readings to findings: pure, so that every judgement can be tried without its fault."""
 
 from __future__ import annotations
 

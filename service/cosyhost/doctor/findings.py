@@ -121,9 +121,7 @@ DISK_FULL = Sign(
     "请清理或扩大该卷；输出的保留期限见 group_vars。",
     "Free some or enlarge the volume; how long outputs stay is set in group_vars.",
 )
-DISK_LOW = Sign(
-    "DISK_LOW", False, DISK_FULL.zh, DISK_FULL.en, DISK_FULL.cure_zh, DISK_FULL.cure_en
-)
+DISK_LOW = Sign("DISK_LOW", False, DISK_FULL.zh, DISK_FULL.en, DISK_FULL.cure_zh, DISK_FULL.cure_en)
 DISK_INODES = Sign(
     "DISK_INODES",
     True,

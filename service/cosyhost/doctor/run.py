@@ -55,29 +55,29 @@ def _all(config: HostConfig | None, seconds: float, skipped: list[str]) -> Itera
         after,
         passed_s,
         default_device=network.default_device(),
-        nominal_mbit=config.nominal_mbit if config else 0,
-        up_mbit=config.uplink_up_mbit if config else 0,
-        down_mbit=config.uplink_down_mbit if config else 0,
+        nominal_mbit=config.network.nominal_mbit if config else 0,
+        up_mbit=config.network.uplink_up_mbit if config else 0,
+        down_mbit=config.network.uplink_down_mbit if config else 0,
     )
     yield from _disks(config, skipped)
     nvml = Nvml()
-    yield from checks.gpus(nvml.read(), config.gpus_expected if config else 0)
+    yield from checks.gpus(nvml.read(), config.gpus.expected if config else 0)
     nvml.close()
     yield from _services(config, skipped)
 
 
 def _disks(config: HostConfig | None, skipped: list[str]) -> Iterator[Finding]:
     yield from checks.disk("/", storage.filesystem(Path("/")))
-    if config is None:
+    if config is None or not config.outputs.folder:
         return
-    folder = Path(config.outputs_dir)
+    folder = Path(config.outputs.folder)
     held = storage.contents(folder)
     if held is None and folder.parent.is_dir():
         # Our folders are closed to others: without root they can't be told from missing ones.
         skipped.append(f"{folder}: run as root to look into it")
         return
     yield from checks.disk(str(folder), storage.filesystem(folder))
-    yield from checks.outputs(held, config.outputs_quota_bytes)
+    yield from checks.outputs(held, config.outputs.quota_bytes)
 
 
 def _services(config: HostConfig | None, skipped: list[str]) -> Iterator[Finding]:
@@ -92,8 +92,8 @@ def _services(config: HostConfig | None, skipped: list[str]) -> Iterator[Finding
         skipped.append("services: none of ours are installed here")
         return
     yield from checks.units(unit_states(names))
-    if config is not None and config.web_url:
-        yield from checks.ready(_not_ready(config.web_url))
+    if config is not None and config.service.url:
+        yield from checks.ready(_not_ready(config.service.url))
 
 
 def unit_states(names: list[str]) -> dict[str, str]:

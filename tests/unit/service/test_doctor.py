@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from cosyhost import doctor
+from cosyhost import doctor, host_config
 from cosyhost.doctor import checks, findings
 from cosyhost.doctor.findings import Finding, Sign
 from cosyhost.doctor.run import FAULTS, WARNINGS, WELL
 from cosyhost.host.gpu import Gpu, Gpus
 from cosyhost.host.network import Counters, Interface, Link
 from cosyhost.host.storage import Contents, Filesystem
-from cosyhost.host_config import HostConfig
 
 LINK = Link(up=True, carrier=True, carrier_changes=2, speed_mbit=1000, duplex="full", wired=True)
 MOVED = Counters(10_000_000, 10_000_000, 10_000, 10_000, 0, 0, 0, 0)
@@ -25,7 +24,7 @@ GPU = Gpu(
     clock_events={"hw_thermal": False}, ecc_corrected=0, ecc_uncorrected=0, pcie_width=16,
     pcie_generation=3,
 )  # fmt: skip
-ROOM = Filesystem(100_000_000_000, 50_000_000_000, 1000, 900)
+ROOM = Filesystem(1, 100_000_000_000, 50_000_000_000, 1000, 900)
 
 
 def eth0(link: Link = LINK, moved: Counters = MOVED) -> Interface:
@@ -160,17 +159,18 @@ def test_a_service_that_is_not_there_and_a_missing_gpu_are_faults(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "outputs").mkdir()
-    config = HostConfig(
-        listen="127.0.0.1",
-        port=7861,
-        nominal_mbit=0,
-        uplink_up_mbit=0,
-        uplink_down_mbit=0,
-        outputs_dir=str(tmp_path / "outputs"),
-        outputs_quota_bytes=1,
-        gpus_expected=64,
-        web_url="",
+    settings = tmp_path / "exporter.toml"
+    settings.write_text(
+        f"""
+        server = {{listen = "127.0.0.1", port = 7861}}
+        network = {{nominal_mbit = 0, uplink_up_mbit = 0, uplink_down_mbit = 0}}
+        outputs = {{folder = "{tmp_path}/outputs", quota_bytes = 1}}
+        service = {{url = ""}}
+        gpus = {{expected = 64}}
+        retention = {{record = "/nowhere"}}
+        """
     )
+    config = host_config.load(settings)
     (tmp_path / "outputs/a.wav").write_bytes(b"12")
     assert doctor.run(config, seconds=0.1, as_json=False, language="both") == FAULTS
     said = capsys.readouterr().out
