@@ -5,6 +5,7 @@ Prometheus keeps its connection: each has a thread, of which there are a few at 
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
 from collections.abc import Callable
@@ -33,7 +34,8 @@ class Server:
         try:
             self._socket = socket.create_server((host, port), family=family, backlog=32)
         except OSError as error:
-            reason = error.strerror or str(error)
+            # create_server adds to strerror what is in `address` already.
+            reason = os.strerror(error.errno) if error.errno else str(error)
             raise Problem(EXPORTER_ADDRESS, address=f"{host}:{port}", reason=reason) from None
         self.port: int = self._socket.getsockname()[1]
 
