@@ -5,7 +5,10 @@ Pictures of what the person sees are kept in build/pictures/.
 
 from __future__ import annotations
 
+import json
 import re
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -173,3 +176,44 @@ def test_an_outage_a_reload_and_a_restart_are_survived(
         assert person.sent - person.size <= 3 * LANES * CHUNK_BYTES
         expect(person.sentence).to_contain_text("已就绪：30.0 秒")
         person.picture("restart_done")
+
+
+# Up and down, Mbit/s: a home line, and a phone's.
+LINES = [(4.0, 12.0), (0.8, 3.0)]
+
+
+@pytest.mark.parametrize(("up_mbit", "down_mbit"), LINES)
+def test_the_check_of_a_line_tells_what_the_line_gives(
+    playwright: Playwright, bed: Testbed, lan: Tier, up_mbit: float, down_mbit: float
+) -> None:
+    """By the command and by the page: within a quarter of the line's rate, and in few seconds."""
+    with (
+        bed.wan_client("home", up_mbit=up_mbit, down_mbit=down_mbit, delay_ms=15) as client,
+        chromium.on_line(playwright, client) as browser,
+    ):
+        command = [sys.executable, "-m", "cosyhost.cli", "netcheck", "--json", lan.url]
+        path = f"PYTHONPATH={ROOT / 'service'}"
+        began = time.monotonic()
+        ran = client.run("env", path, *command, check=False, timeout=60)
+        assert time.monotonic() - began < 30
+        document = json.loads(ran.stdout)
+        assert ran.returncode == 0, document
+        assert document["upload_mbit_s"] == pytest.approx(up_mbit, rel=0.25)
+        assert document["download_mbit_s"] == pytest.approx(down_mbit, rel=0.25)
+        assert 25 < document["latency_ms"] < 80
+        assert document["prompt_upload_s"]["flac"] == pytest.approx(3.32 / up_mbit, rel=0.3)
+
+        page = browser.new_context(locale="en-US").new_page()
+        page.goto(lan.url, timeout=60_000)
+        page.locator("#network summary").click(timeout=60_000)
+        page.get_by_role("button", name="Check my connection").click()
+        shown = page.locator(".cosy-network[data-state=done]")
+        shown.wait_for(timeout=60_000)
+        ms, _, down, up = page.locator("#network dd").all_inner_texts()
+        assert float(up.split()[0]) == pytest.approx(up_mbit, rel=0.25)
+        assert float(down.split()[0]) == pytest.approx(down_mbit, rel=0.25)
+        assert 25 < float(ms.split()[0]) < 80
+        assert "A 15 s prompt takes" in shown.inner_text()
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        shown.scroll_into_view_if_needed()
+        page.screenshot(path=PICTURES / f"network_{up_mbit:g}_mbit.png")
