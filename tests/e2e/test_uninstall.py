@@ -10,7 +10,10 @@ GONE = (
     "/etc/nginx/cosyhost-error.html", "/etc/redis/redis-cosyhost.conf",
     "/etc/systemd/system/cosyhost-web.service", "/etc/systemd/system/cosyhost-worker@.service",
     "/etc/tmpfiles.d/cosyhost.conf", "/etc/sysctl.d/60-cosyhost.conf",
+    "/etc/systemd/system/cosyhost-grafana.service", "/var/cache/cosyhost-grafana",
 )  # fmt: skip
+
+STATE = "/var/lib/private/cosyhost-grafana"
 
 
 def found(tier: Tier, *paths: str) -> list[str]:
@@ -59,11 +62,12 @@ def test_the_service_comes_back_with_its_voices(demo: Tier) -> None:
 def test_purge_takes_the_data_and_the_user_too(demo: Tier) -> None:
     run = demo.play("uninstall", "-e", "purge=true")
     assert run.rc == 0, run.tail
-    assert found(demo, *GONE, "/var/lib/cosyhost", "/var/lib/redis/cosyhost") == []
+    assert found(demo, *GONE, "/var/lib/cosyhost", "/var/lib/redis/cosyhost", STATE) == []
     assert processes(demo) == []
     assert demo.host.run("id", "cosyhost", check=False).returncode != 0
     packages = demo.host.run("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n").stdout
-    left = [name for name in ("nginx", "redis-server", "espeak-ng") if f"\n{name} " in packages]
+    brought = ("nginx", "redis-server", "espeak-ng", "grafana")
+    left = [name for name in brought if f"\n{name} " in packages]
     assert left == []
 
 
