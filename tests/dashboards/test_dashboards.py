@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from grafana_foundation_sdk.cog import plugins
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models import dashboard as models
@@ -17,11 +18,12 @@ from grafana_foundation_sdk.models import units
 
 from dashboards.__main__ import main, rendered
 from tests import prometheus
-from tests.questions import FILLED, FOLDER, Question, documents, questions
+from tests.questions import FILLED, FOLDER, NEEDS, Question, documents, questions
 
 DOCUMENTS = documents()
 PANELS = [(name, panel) for name, document in DOCUMENTS.items() for panel in document["panels"]]
 QUESTIONS = questions()
+RULES = sorted((prometheus.ROOT / "files/prometheus/rules").glob("*.yml"))
 NAMES = {"overview", "network", "requests", "gpu", "storage"}
 SELECTOR = re.compile(r"(\w+\()?([a-zA-Z_:][\w:]*)(\{[^}]*\})(\[[^\]]+\])?")
 COUNTER = ("_total", "_sum", "_count", "_bucket")
@@ -164,6 +166,32 @@ def test_series_are_chosen_by_job_and_counters_by_their_rate(question: Question)
     bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|(by|on|ignoring|group_left) \([^)]*\)", "", question.expr)
     named = set(re.findall(r"\b(?:cosyhost|node|nginx|redis|probe)_\w+", bare))
     assert named <= {name for _, name, _, _ in found}
+
+
+def test_what_only_some_hosts_can_answer_is_listed() -> None:
+    needing = {question.panel: question.needs for question in QUESTIONS if question.needs}
+    assert set(needing.values()) == set(NEEDS.values())
+    assert not [panel for panel, needs in needing.items() if panel.startswith("Are all GPUs")]
+    assert not [
+        q
+        for q in QUESTIONS
+        if q.needs and q.dashboard in ("cosyhost-overview", "cosyhost-network", "cosyhost-requests")
+    ]
+
+
+@pytest.mark.skipif(not RULES, reason="no rules in this checkout")
+def test_dashboards_and_rules_know_each_other() -> None:
+    rules = [
+        rule
+        for path in RULES
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+    ]
+    recorded = {rule["record"] for rule in rules if "record" in rule}
+    read = {name for q in QUESTIONS for name in re.findall(r"cosyhost:[\w:]+", q.expr)}
+    assert read <= recorded
+    links = {rule["annotations"]["dashboard"] for rule in rules if "alert" in rule}
+    assert links <= {f"/d/{name}" for name in DOCUMENTS}
 
 
 @pytest.mark.parametrize("question", QUESTIONS, ids=str)
