@@ -1,13 +1,9 @@
-"""A real Prometheus on loopback, and Debian's exporters, without installing them.
-
-Installing the packages would start them, on all interfaces; so they are unpacked.
-"""
+"""A real Prometheus on loopback."""
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
 import socket
 import subprocess
 import time
@@ -19,24 +15,7 @@ from typing import Any
 
 import httpx
 
-ROOT = Path(__file__).resolve().parents[1]
-_PARTS = ROOT / "build/prometheus"
-
-
-def program(package: str, name: str) -> Path:
-    """A program of a Debian package: the machine's, or the package's, unpacked."""
-    if found := shutil.which(name):
-        return Path(found)
-    folder = _PARTS / package
-    if not (folder / "usr").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        fetch = ["apt-get", "download", package]
-        if subprocess.run(fetch, cwd=folder, capture_output=True, check=False).returncode:
-            subprocess.run(["apt-get", "update", "-qq"], check=True)
-            subprocess.run(fetch, cwd=folder, capture_output=True, check=True)
-        for deb in folder.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", deb, folder], check=True)
-    return folder / "usr/bin" / name
+from tests.debs import program
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from tests.questions import FILLED, FOLDER, NEEDS, Question, documents, question
 DOCUMENTS = documents()
 PANELS = [(name, panel) for name, document in DOCUMENTS.items() for panel in document["panels"]]
 QUESTIONS = questions()
-RULES = sorted((prometheus.ROOT / "files/prometheus/rules").glob("*.yml"))
+RULES = sorted((Path(__file__).parents[2] / "files/prometheus/rules").glob("*.yml"))
 NAMES = {"overview", "network", "requests", "gpu", "storage"}
 SELECTOR = re.compile(r"(\w+\()?([a-zA-Z_:][\w:]*)(\{[^}]*\})(\[[^\]]+\])?")
 COUNTER = ("_total", "_sum", "_count", "_bucket")

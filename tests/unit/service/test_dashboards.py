@@ -12,6 +12,7 @@ import pytest
 
 from cosyhost.config import Config
 from tests import prometheus
+from tests.debs import program
 from tests.questions import fill, questions
 from tests.unit.service.conftest import free_port
 from tests.unit.service.test_api import wish
@@ -23,7 +24,7 @@ JOBS = {"web", "node"}
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a node exporter."""
     address = f"127.0.0.1:{free_port()}"
-    exporter = prometheus.program("prometheus-node-exporter", "prometheus-node-exporter")
+    exporter = program("prometheus-node-exporter", "prometheus-node-exporter")
     with (tmp_path_factory.mktemp("node") / "log").open("wb") as log:
         process = subprocess.Popen(
             [exporter, f"--web.listen-address={address}"], stdout=log, stderr=log
