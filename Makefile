@@ -12,7 +12,7 @@ CONTROL_DEBS := python3-venv openssh-client npm
 TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng redis-server chromium curl
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
-LINTED := service/cosyhost tests roles/model/files/model.py
+LINTED := service/cosyhost dashboards tests roles/model/files/model.py
 export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -31,7 +31,7 @@ endif
 endif
 
 ifndef HANDED_OVER
-.PHONY: help demo deploy preflight audit test lint test-unit test-browser test-e2e bench down tools lock
+.PHONY: help demo deploy preflight audit test lint test-unit test-browser test-e2e bench dashboards down tools lock
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -51,15 +51,15 @@ audit: .venv/ready ## proof from the live hosts of TIER: a table and build/audit
 test: lint test-unit test-browser test-e2e ## everything
 
 lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
-	.venv/bin/ruff check service tests roles
-	.venv/bin/ruff format --check service tests roles
+	.venv/bin/ruff check service dashboards tests roles
+	.venv/bin/ruff format --check service dashboards tests roles
 	.venv/bin/mypy $(LINTED)
 	.venv/bin/lint-imports --no-cache
 	.venv/bin/yamllint --strict .
 	ANSIBLE_HOME=build/ansible .venv/bin/ansible-lint --offline --strict
 
 test-unit: tools ## tests that need no host
-	.venv/bin/pytest tests/unit tests/roles tests/engine_contract tests/faults $(ARGS)
+	.venv/bin/pytest tests/unit tests/roles tests/dashboards tests/engine_contract tests/faults $(ARGS)
 
 test-browser: tools ## the studio's widgets in headless Chromium
 	.venv/bin/pytest tests/browser $(ARGS)
@@ -70,6 +70,9 @@ test-e2e: tools ## provisions local, lan and demo in the testbed and uses them
 bench: tools ## make bench BENCH=provision; ends with one JSON line
 	@test -f "tests/bench/$(BENCH).py" || { echo "make bench BENCH=name; there are: $$(cd tests/bench && ls *.py | grep -v '^_' | sed 's/\.py//' | xargs)" >&2; exit 2; }
 	@$(PYTHON) -m tests.bench.$(BENCH) $(ARGS)
+
+dashboards: .venv/ready ## write dashboards/json anew from the code in dashboards/
+	$(PYTHON) -m dashboards
 
 down: tools ## end the demo and every host of the testbed
 	@$(PYTHON) -m tests.demo down

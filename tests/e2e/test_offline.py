@@ -1,6 +1,7 @@
 """A host without a way out is provisioned from a bundle, and a wrong bundle changes nothing.
 
-The bundle is of kind cosyvoice, with the STAND-IN of tests/standin_cosyvoice as upstream.
+The bundle is of kind cosyvoice, with the STAND-INs of tests/standin_cosyvoice as upstream and of
+tests/standin_grafana as Grafana.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import pytest
 
 from tests.e2e import standin, voice
 from tests.e2e.tier import BUILD, ROOT, Run, Tier, changes, mark
+from tests.standin_grafana import package
 from tests.testbed import Testbed
 from tests.testbed.pip import WHEELHOUSE
 
@@ -34,7 +36,11 @@ class Made:
 
     def arguments(self, folder: Path | None = None) -> tuple[str, str]:
         """Variables for site.yml; what would send pip elsewhere is none that pip knows."""
-        elsewhere = {"engine_pip_args": ["--elsewhere"], "service_pip_args": ["--elsewhere"]}
+        elsewhere = {
+            "engine_pip_args": ["--elsewhere"],
+            "service_pip_args": ["--elsewhere"],
+            "grafana_package": "/elsewhere.deb",
+        }
         return "-e", json.dumps(
             {**self.values, **elsewhere, "offline_bundle": str(folder or self.folder)}
         )
@@ -46,6 +52,10 @@ def made(lan: Tier, tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = BUILD / "bundle"
     _, values = standin.bring(lan.host, tmp_path_factory.mktemp("upstream"))
     values["engine_pip_args"] = ["--find-links", WHEELHOUSE]
+    grafana = package.deb(tmp_path_factory.mktemp("grafana"))  # a STAND-IN for it too
+    values["grafana_source"] = "package"
+    values["grafana_package"] = str(grafana)
+    values["grafana_package_sha256"] = package.sha256(grafana)
     arguments = json.dumps({**values, "offline_bundle": str(folder)})
     run = lan.play("bundle", "-e", arguments)
     lan.host.run("sh", "-c", "rm -rf /srv/git /srv/git.tar.gz /srv/model")
@@ -163,6 +173,9 @@ def test_a_host_without_a_way_out_comes_to_speak(
     head = offline.host.run("git", "-C", upstream, "rev-parse", "HEAD").stdout.strip()
     assert head == bundle.values["engine_upstream_commit"]
     offline.host.run("test", "-d", f"{upstream}/third_party/Matcha-TTS/matcha")
+    health = "http://127.0.0.1:3000/api/health"
+    ask = f"from urllib.request import urlopen; print(urlopen('{health}').status)"
+    assert offline.host.run("python3", "-c", ask).stdout == "200\n"
     again = offline.provision(*arguments)
     assert again.recap("voice-lan")["changed"] == 0, again.tail
     assert offline.host.run("ip", "route", "show", "default").stdout == ""

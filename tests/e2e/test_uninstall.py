@@ -11,11 +11,12 @@ GONE = (
     "/etc/systemd/system/cosyhost-web.service", "/etc/systemd/system/cosyhost-worker@.service",
     "/etc/systemd/system/cosyhost-exporter.service", "/usr/local/bin/cosyhost",
     "/etc/tmpfiles.d/cosyhost.conf", "/etc/sysctl.d/60-cosyhost.conf",
+    "/etc/systemd/system/cosyhost-grafana.service", "/var/cache/cosyhost-grafana",
 )  # fmt: skip
 
 DATA = (
     "/var/lib/cosyhost", "/var/lib/redis/cosyhost", "/var/lib/cosyhost-prometheus",
-    "/var/lib/cosyhost-alertmanager",
+    "/var/lib/cosyhost-alertmanager", "/var/lib/private/cosyhost-grafana",
 )  # fmt: skip
 
 
@@ -70,7 +71,9 @@ def test_purge_takes_the_data_and_the_user_too(demo: Tier) -> None:
     assert processes(demo) == []
     assert demo.host.run("id", "cosyhost", check=False).returncode != 0
     packages = demo.host.run("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n").stdout
-    brought = ("nginx", "redis-server", "espeak-ng", "prometheus", "prometheus-node-exporter")
+    brought = (
+        "nginx", "redis-server", "espeak-ng", "prometheus", "prometheus-node-exporter", "grafana",
+    )  # fmt: skip
     left = [name for name in brought if f"\n{name} " in packages]
     assert left == []
 
