@@ -131,7 +131,6 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
         "render_templates": [str(ROOT / "roles/edge/templates/site.conf.j2")],
         "render_to": str(folder),
         "redis_hosts": ["one"],
-        "edge_netcheck_url": "",  # nobody is there to be asked
         "edge_listen": [f"127.0.0.1:{port}"],
         "edge_upstream": f"127.0.0.1:{upstream.server_port}",
         "edge_status_listen": f"127.0.0.1:{status_port}",

@@ -83,14 +83,8 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         "render_templates": [str(path) for path in ROOT.glob("roles/*/templates/*.j2")],
         # A queue on several hosts is refused; what it would look like is still worth a look.
         "redis_hosts": ["one"],
-        "edge_netcheck_url": "",  # nobody is there to be asked
         "service_web_enabled": True,
         "service_worker_enabled": True,
-        "prometheus_rules": str(ROOT / "files/prometheus/rules"),
-        # Their preflight asks the host for its ports.
-        "prometheus_enabled": False,
-        "alertmanager_enabled": False,
-        **{f"probes_{name}_enabled": False for name in ("node", "nginx", "redis", "blackbox")},
         # What the role service tells the role release.
         "release_parts": ["web", "worker"],
         "release_units": ["cosyhost-worker@0", "cosyhost-web"],

@@ -1,8 +1,9 @@
 """What a LAN's server must have, asked of the host before anything is installed on it.
 
 Prints JSON: the default route's device, the speed and duplex that it negotiated, its IPv4 address,
-whether that is lent by DHCP (`dynamic`), and who else answers ARP for it (RFC 5227, 2.1.1: probes
-with no sender address, as a host sends them before it takes an address). Needs root for the last.
+whether that is lent by DHCP (`dynamic`), and with the argument `arp` who else answers ARP for it
+(RFC 5227, 2.1.1: probes with no sender address, as a host sends them before it takes an address).
+Needs root for the last.
 Nothing but Python's own library: nothing is installed yet.
 """
 
@@ -88,7 +89,7 @@ def main() -> None:
         address = address_of(device)
         found["address"] = address.get("local", "")
         found["dynamic"] = bool(address.get("dynamic"))
-        if found["address"] and sysfs(device, "type") == str(HARDWARE):
+        if sys.argv[1:] == ["arp"] and found["address"] and sysfs(device, "type") == str(HARDWARE):
             found["others"] = others_at(device, found["address"])
     json.dump(found, sys.stdout)
 
