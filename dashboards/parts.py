@@ -115,6 +115,7 @@ def course(
     *,
     steps: Steps | None = None,
     stacked: bool = False,
+    lowest: float | None = 0,
     highest: float | None = None,
     limits: str = "",
     width: int = 12,
@@ -126,10 +127,12 @@ def course(
     """
     panel = timeseries.Panel()
     panel.color_scheme(frames.FieldColor().mode(models.FieldColorModeId.PALETTE_CLASSIC))
-    panel.no_value(_NO_DATA).min(0).show_points(common.VisibilityMode.NEVER)
+    panel.no_value(_NO_DATA).show_points(common.VisibilityMode.NEVER)
     panel.fill_opacity(40 if stacked else 10).line_width(1)
     if stacked:
         panel.stacking(common_builders.StackingConfig().mode(common.StackingMode.NORMAL).group("A"))
+    if lowest is not None:
+        panel.min(lowest)
     if highest is not None:
         panel.max(highest)
     panel.thresholds(_thresholds(steps))

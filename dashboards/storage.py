@@ -83,6 +83,7 @@ def make() -> models.Dashboard:
                         f"{_PATH} tomorrow 明天",
                     ),
                 ],
+                lowest=None,
                 limits="tomorrow",
             ),
             course(

@@ -129,6 +129,19 @@ def test_its_unit_is_closed_in(demo: Tier, first: Run) -> None:
     assert float(level[1]) <= 2.0
 
 
+def test_the_audit_covers_it(demo: Tier, values: Values, first: Run, tmp_path: Path) -> None:
+    inventory = tmp_path / "grafana.yml"
+    inventory.write_text(json.dumps({"all": {"hosts": {demo.host.name: values}}}), "utf-8")
+    with_it = Tier(demo.name, demo.host, [*demo.inventories, inventory], demo.control)
+    audit = with_it.audit("-k", "test_grafana")
+    assert audit.rc == 0, audit.tail
+    assert len(re.findall(r"GRAFANA-\w+ .* ok", audit.output)) == 3, audit.tail
+    demo.host.run("sh", "-c", f"echo '{{}}' >{ETC}/dashboards/cosyhost-gpu.json")
+    spoilt = with_it.audit("-k", "test_grafana")
+    assert spoilt.rc != 0
+    assert "differ: cosyhost-gpu.json" in spoilt.output, spoilt.tail
+
+
 WRONG: dict[str, tuple[Values, str]] = {
     "a package that is another": ({"grafana_package_sha256": "0" * 64}, "COSY-GRAFANA-CHECKSUM"),
     "a package that is not there": ({"grafana_package": "/no.deb"}, "COSY-GRAFANA-CHECKSUM"),
