@@ -387,3 +387,11 @@ def _tried(port: int) -> bytes:
         return asked(port, b"GET /metrics HTTP/1.0\r\n\r\n")
     except ConnectionError:
         return b""
+
+
+def test_the_exporter_keeps_what_it_does_not_need_out_of_its_memory() -> None:
+    code = "import sys, cosyhost.cli, cosyhost.host_config, cosyhost.exporter; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert {"psutil", "pynvml", "cosyhost.host.network"} <= set(loaded)
+    heavy = {"prometheus_client", "http.server", "fastapi", "cosyhost.config", "cosyhost.web"}
+    assert heavy & set(loaded) == set()
