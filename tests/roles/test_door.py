@@ -37,7 +37,8 @@ class Service(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
-        if not self.path.endswith("/early"):
+        self.close_connection = self.path.endswith("/early")
+        if not self.close_connection:
             self.rfile.read(length)
         path = self.path.partition("?")[0]
         if path.endswith("/slow"):

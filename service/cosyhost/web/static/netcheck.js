@@ -39,10 +39,11 @@ async function download(bytes) {
   if (come !== bytes) throw new TypeError(`${come} of ${bytes} bytes came`);
 }
 
+/** A blob: as an array Chromium sends it no quicker than 135 Mbit/s. */
 function random(bytes) {
   const data = new Uint8Array(bytes);
   for (let at = 0; at < bytes; at += RANDOM_BYTES) crypto.getRandomValues(data.subarray(at, at + RANDOM_BYTES));
-  return data;
+  return new Blob([data]);
 }
 
 async function upload(bytes, data) {
@@ -57,7 +58,7 @@ async function rate(transfer, largest, latency, data) {
   let left = MOST_BYTES;
   let size = Math.min(FIRST_BYTES, largest);
   while (taken.length < MOST_TRANSFERS) {
-    const body = data?.subarray(0, size);
+    const body = data?.slice(0, size);
     const at = performance.now();
     await transfer(size, body);
     const whole = performance.now() - at;
