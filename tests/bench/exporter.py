@@ -36,6 +36,8 @@ uplink_down_mbit = 50
 [outputs]
 folder = "%s"
 quota_bytes = 5000000000
+[service]
+url = ""
 [gpus]
 expected = 0
 [retention]

@@ -43,6 +43,8 @@ uplink_down_mbit = 0
 [outputs]
 folder = "{folder}/outputs"
 quota_bytes = 5000
+[service]
+url = ""
 [gpus]
 expected = 0
 [retention]
@@ -297,7 +299,7 @@ def test_no_metric_is_in_megabits_or_any_other_derived_unit(tmp_path: Path) -> N
         ("expected = 0", "expected = -1", "$.gpus.expected"),
         ("nominal_mbit = 1000", 'nominal_mbit = "fast"', "$.network.nominal_mbit"),
         ('folder = "/', 'folder = "', "outputs.folder"),
-        ("[gpus]", "[gpus", "line 12"),
+        ("[gpus]", "[gpus", "line 14"),
     ],
 )
 def test_a_wrong_key_is_named_with_the_cure(
