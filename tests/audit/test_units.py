@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from typing import Any
 
@@ -114,6 +115,16 @@ def test_the_service_runs_in_its_sandbox(units: dict[str, Any]) -> None:
 def test_no_unit_of_the_host_has_failed(host: Host) -> None:
     failed = host.check_output("systemctl list-units --failed --plain --no-legend")
     assert not failed, failed
+
+
+@pytest.mark.control("HOST-DOCTOR", why="what the host itself knows to be wrong is found first")
+def test_the_doctor_finds_no_fault(host: Host, values: dict[str, Any]) -> None:
+    if not values["exporter_enabled"]:
+        pytest.skip("the doctor comes with the exporter, which is off here")
+    said = host.run("/usr/local/bin/cosyhost doctor --json --seconds 1")
+    assert said.rc in (0, 2, 3), said.stderr
+    faults = [one for one in json.loads(said.stdout)["findings"] if one["severity"] == "fault"]
+    assert not faults, "\n".join(f"{one['code']}: {one['message']}" for one in faults)
 
 
 def _listed(wrong: dict[str, str]) -> str:
