@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 TIER ?= lan
 ARGS ?=
+PROMETHEUS ?= http://127.0.0.1:9090
 # Debian packages of the control machine: its Python, SSH, the npm client that fetches what the page
 # borrows, and what the tests run for real.
 CONTROL_DEBS := python3-venv openssh-client npm
@@ -31,7 +32,7 @@ endif
 endif
 
 ifndef HANDED_OVER
-.PHONY: help demo deploy preflight audit test lint test-unit test-browser test-e2e bench dashboards down tools lock
+.PHONY: help demo deploy preflight audit test lint test-unit test-browser test-e2e bench dashboards pictures down tools lock
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -73,6 +74,11 @@ bench: tools ## make bench BENCH=provision; ends with one JSON line
 
 dashboards: .venv/ready ## write dashboards/json anew from the code in dashboards/
 	$(PYTHON) -m dashboards
+
+# Not part of `make test`: it needs a host under load, whose Prometheus an SSH tunnel brings here.
+pictures: tools ## docs/cosyhost-*.png from live data: make pictures PROMETHEUS=http://127.0.0.1:9090
+	npm ci --prefix dashboards/render --ignore-scripts --no-audit --no-fund --loglevel=error
+	$(PYTHON) -m dashboards.render $(PROMETHEUS) docs $(ARGS)
 
 down: tools ## end the demo and every host of the testbed
 	@$(PYTHON) -m tests.demo down

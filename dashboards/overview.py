@@ -55,7 +55,7 @@ def make() -> models.Dashboard:
             answer(
                 Words(
                     "Can users reach it?",
-                    "用户能访问吗？",
+                    "能访问吗？",
                     "The front door's page and /readyz, asked from outside the service every 15 s. "
                     "NO: somebody who opens the page now sees an error.",
                     "每 15 秒从服务之外访问入口页面和 "
@@ -64,13 +64,13 @@ def make() -> models.Dashboard:
                 "none",
                 [Query(f"min(probe_success{at('blackbox')})", "front door 入口")],
                 mappings=_YES_NO,
-                width=4,
+                width=5,
             ),
             answer(
                 Words(
-                    "How many parts are down?",
-                    "有几个组件停了？",
-                    "Processes that Prometheus cannot reach. Which one it is: the timeline below.",
+                    "What is down?",
+                    "停了几个？",
+                    "How many processes Prometheus cannot reach. Which ones: the timeline below.",
                     "Prometheus 访问不到的进程数。具体是哪个，见下方时间线。",
                 ),
                 "none",
@@ -80,10 +80,10 @@ def make() -> models.Dashboard:
             ),
             answer(
                 Words(
-                    "How many jobs succeeded?",
-                    "任务成功率？",
-                    f"Of the jobs in the chosen time that no user cancelled. The objective is "
-                    f"{OBJECTIVE:.0%}.",
+                    "Do jobs succeed?",
+                    "任务成功吗？",
+                    "Share of the jobs in the chosen time that no user cancelled. The objective "
+                    f"is {OBJECTIVE:.0%}.",
                     f"所选时间内未被用户取消的任务中成功的比例，目标 {OBJECTIVE:.0%}。",
                 ),
                 "percentunit",
@@ -100,11 +100,11 @@ def make() -> models.Dashboard:
             ),
             answer(
                 Words(
-                    "How much of the error budget is left?",
-                    "错误预算还剩多少？",
-                    f"Of the failures that {OBJECTIVE:.0%} allows, over the last 3 days; requests "
-                    "that the service refused for reasons of its own count too. Below 0 it is "
-                    "spent: mend before you change anything else.",
+                    "Error budget left?",
+                    "预算还剩多少？",
+                    f"Share of the failures that {OBJECTIVE:.0%} allows over the last 3 days; "
+                    "requests that the service refused for reasons of its own count too. Below 0 "
+                    "it is spent: mend before you change anything else.",
                     f"最近 3 天内 {OBJECTIVE:.0%} "
                     "目标允许的失败还剩多少，因服务自身原因拒绝的请求也计入。"
                     "低于 0 即已用完，应先修复再做其他变更。",
@@ -113,13 +113,13 @@ def make() -> models.Dashboard:
                 [Query(f"1 - {_burn('3d')}", "left 剩余")],
                 steps=Steps(0.5, 0, below=True),
                 decimals=0,
-                width=6,
+                width=5,
             ),
             leads_to(
                 answer(
                     Words(
                         "Is anybody waiting?",
-                        "有人在排队吗？",
+                        "有人排队吗？",
                         "Jobs in the queue now, and how many may wait before the next is refused.",
                         "当前排队的任务数，以及队列上限（超过后新任务被拒绝）。",
                     ),

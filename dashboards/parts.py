@@ -149,7 +149,7 @@ def course(
             ],
         )
     legend = common_builders.VizLegendOptions().show_legend(True).calcs(["mean", "max"])
-    legend.display_mode(common.LegendDisplayMode.TABLE).placement(common.LegendPlacement.BOTTOM)
+    legend.display_mode(common.LegendDisplayMode.LIST).placement(common.LegendPlacement.BOTTOM)
     panel.legend(legend)
     tooltip = common_builders.VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI)
     panel.tooltip(tooltip.sort(common.SortOrder.DESCENDING))
