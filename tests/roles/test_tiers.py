@@ -43,7 +43,7 @@ TABLE: dict[str, dict[str, Any]] = {
         "button": "everyone",
         "quota": 50_000_000_000,
         "nominal": 1000,
-        "uplink": 0,
+        "uplink": 1000,
         "link": 0,
     },
     "demo": {
