@@ -22,6 +22,8 @@ FILLED = {
 NEEDS = {
     "cosyhost_gpu_": "a GPU",
     "cosyhost_retention_": "a retention run",
+    "cosyhost_network_speed_": "a wire that negotiates",
+    "cosyhost_network_nominal_": "a wire that negotiates",
 }
 
 
