@@ -30,6 +30,7 @@ RUN_ELSEWHERE = {
     "make bench BENCH=crowd",
     "make bench BENCH=adapter",
     "make bench BENCH=faults",
+    "make bench BENCH=exporter",
 }
 # `make down` ends every host of its testbed: it gets one of its own.
 TESTBED = "readme"
