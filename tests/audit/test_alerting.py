@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,9 +93,13 @@ def test_alertmanager_hears_the_watchdog(
     prometheus: Probe, host: Host, values: dict[str, Any]
 ) -> None:
     address, _, port = str(values["alertmanager_listen"]).rpartition(":")
-    answer = Probe(host, address, int(port)).ask("/api/v2/alerts?filter=alertname%3DWatchdog")
-    assert answer.status == 200, f"Alertmanager {answer.brief}"
-    assert json.loads(answer.text), "Alertmanager has no Watchdog: Prometheus does not reach it"
+    for _ in range(30):  # one that was started anew hears of it within the minute
+        answer = Probe(host, address, int(port)).ask("/api/v2/alerts?filter=alertname%3DWatchdog")
+        assert answer.status == 200, f"Alertmanager {answer.brief}"
+        if json.loads(answer.text):
+            return
+        time.sleep(3)
+    pytest.fail("Alertmanager has no Watchdog: Prometheus does not reach it")
 
 
 @pytest.mark.control("ALERT-LISTEN", why="none of these programs asks who is there")

@@ -82,6 +82,7 @@ def main() -> None:
     """Print what was found."""
     device = default_device()
     found: dict[str, Any] = {"device": device, "address": "", "dynamic": False, "others": []}
+    found |= {"speed_mbit": -1, "duplex": ""}
     if device:
         speed = sysfs(device, "speed")
         found["speed_mbit"] = int(speed) if speed.lstrip("-").isdigit() else -1
