@@ -120,7 +120,7 @@ def test_a_new_password_is_set_once_and_said_nowhere_and_an_old_dashboard_goes(
         "/etc/cosyhost/credentials/grafana_admin_password.set",
     }
     modes = demo.host.run("stat", "-c", "%a", *readable.split()).stdout
-    assert set(modes.split()) == {"600"}
+    assert set(modes.split()) == {"400"}
 
 
 def test_its_unit_is_closed_in(demo: Tier, first: Run) -> None:
