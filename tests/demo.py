@@ -37,8 +37,9 @@ def up() -> Host:
     say(f"the testbed: {SUITE} image and the wheels of the service")
     bed.build(SUITE)
     wheelhouse.ensure(bed.settings, SUITE, LOCKS)
-    running = {host.name: host for host in bed.hosts()}
-    host = running.get(HOST) or bed.up(HOST, suite=SUITE)
+    hosts = {host.name: host for host in bed.hosts()}
+    host = hosts.get(HOST) or bed.up(HOST, suite=SUITE)
+    host.power_on()  # where this machine was switched off since
     say(f"a bare host: {host.ip}")
     BUILD.mkdir(parents=True, exist_ok=True)
     inventory = bed.write_inventory(BUILD / "hosts.yml", names=[HOST])
