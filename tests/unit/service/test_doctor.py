@@ -185,3 +185,15 @@ def test_a_finding_is_a_document_for_programs() -> None:
     assert document["code"] == "LINK_HALF_DUPLEX"
     assert document["severity"] == "fault"
     assert document["message"].startswith("eth0 ")
+
+
+def test_every_finding_is_in_the_docs_with_its_severity() -> None:
+    signs = {sign.code: sign for sign in vars(findings).values() if isinstance(sign, Sign)}
+    page = (Path(__file__).parents[3] / "docs/doctor.md").read_text(encoding="utf-8")
+    told = {}
+    for line in page.splitlines():
+        if line.startswith("| `") and line.count("|") == 4:
+            codes, severities, _ = (cell.strip() for cell in line.strip("|").split("|"))
+            names, words = codes.replace("`", "").split(", "), severities.split(", ")
+            told |= dict(zip(names, words * (len(names) // len(words)), strict=True))
+    assert told == {code: "fault" if s.fault else "warning" for code, s in signs.items()}
