@@ -180,7 +180,7 @@ def test_an_object_store_is_kept_within_its_limits() -> None:
     from cosyhost.retention.places import Objects
 
     place = Objects.__new__(Objects)
-    place._url, place._store, place._doomed = "memory://", MemoryStore(), []
+    place._url, place._store = "memory://", MemoryStore()
     for number in range(2500):
         obstore.put(place._store, f"outputs/{number}.wav", b"x" * 10)
     obstore.put(place._store, "voices/a.wav", b"x")
