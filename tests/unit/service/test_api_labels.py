@@ -139,7 +139,7 @@ def test_a_sign_stands_where_it_is_asked_for_and_counts_as_length(
     assert sound.sign_place(plain) == "none"
     bare = bytes(sound.samples(plain))
     for place in ("start", "end"):
-        marked, longer = spoken(place)  # type: ignore[arg-type]
+        marked, longer = spoken(place)
         assert sound.sign_place(marked) == place
         sign = audio.sign(22_050, place)
         heard = bytes(sound.samples(marked))
@@ -156,9 +156,17 @@ def test_the_sign_is_no_speech_in_the_real_time_factor() -> None:
         {"kind": "espeak", "model_dir": "", "url": "", "acceleration": "none"}, config.Engine
     )
     metrics = JobMetrics(registry, engines.create(settings))
-    times = {"created": 0.0, "started": 1.0, "first_audio": 2.0, "finished": 3.0}
     job = Ended(
-        state="done", mode="instruct", engine="espeak", audio_s=5.2, mark_s=1.2, encode_s=0, **times
+        state="done",
+        mode="instruct",
+        engine="espeak",
+        created=0.0,
+        started=1.0,
+        first_audio=2.0,
+        finished=3.0,
+        audio_s=5.2,
+        mark_s=1.2,
+        encode_s=0.0,
     )
     metrics.ended(job)
     assert registry.get_sample_value(
