@@ -113,6 +113,14 @@ def _netcheck(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=netcheck.run)
 
 
+def _inspect(verb: argparse.ArgumentParser) -> None:
+    """say what an audio file's label says: AI-generated, by what, when"""
+    from cosyhost import inspect
+
+    inspect.arguments(verb)
+    verb.set_defaults(run=inspect.run)
+
+
 def _relay(verb: argparse.ArgumentParser) -> None:
     """pass alerts on to the bots of chat groups"""
     verb.add_argument(
@@ -161,6 +169,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "doctor": _doctor,
     "netcheck": _netcheck,
     "plan": _plan,
+    "inspect": _inspect,
     "relay": _relay,
     "retention": _retention,
     "check-config": _check_config,

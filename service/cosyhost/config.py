@@ -102,6 +102,15 @@ class Studio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restart_button: Literal["nobody", "everyone", "admin"]
 
 
+class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What outputs say of themselves: who offers the service (a name, or the code it was given,
+    in visible ASCII without quotation mark, backslash and space), and where a sign is heard.
+    """
+
+    producer: Annotated[str, Meta(pattern=r"^[!#-\[\]-~]{1,64}$")]
+    audible_mark: Literal["none", "start", "end"]
+
+
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the tier asks of this host's line to its users, in Mbit/s; 0 asks nothing.
 
@@ -124,6 +133,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits
     jobs: Jobs
     studio: Studio
+    label: Label
     link: Link
 
 

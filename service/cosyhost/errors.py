@@ -744,6 +744,31 @@ NETCHECK_TOO_MUCH = Kind(
     "请少发一些；上限见 GET /v1/netcheck。",
     "Send less; GET /v1/netcheck tells the limits.",
 )
+INSPECT_UNREADABLE = Kind(
+    "inspect_unreadable",
+    404,
+    "读不了 {file}：{reason}。",
+    "{file} cannot be read: {reason}.",
+    "请给出一个可读的音频文件；用 - 表示标准输入。",
+    "Give an audio file that you may read, or - for standard input.",
+)
+INSPECT_NOT_AUDIO = Kind(
+    "inspect_not_audio",
+    422,
+    "这不是可以检查的音频文件。",
+    "This is no audio file that can be inspected.",
+    "可检查 WAV、FLAC、Ogg 和 MP3；PCM 没有地方写标识，其标识在响应头 X-CosyHost-Label 中。",
+    "WAV, FLAC, Ogg and MP3 can be; PCM has no room for a label, which came in the response header "
+    "X-CosyHost-Label.",
+)
+INSPECT_CUT = Kind(
+    "inspect_cut",
+    422,
+    "文件在标签部分就断了，或已损坏。",
+    "The file ends within its tags, or is damaged there.",
+    "请重新下载完整的文件。",
+    "Download the whole file again.",
+)
 
 KINDS: dict[str, Kind] = {
     kind.code: kind for kind in list(globals().values()) if isinstance(kind, Kind)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from typing import Any
 
 import pytest
 
+from cosyhost import labels, tags
 from tests.audit.expected import Expected
 from tests.audit.probe import TEXT, Answer, Probe
+from tests.audit.sound import samples, sign_place, sign_samples, wav_seconds
 
 pytestmark = pytest.mark.group("edge")
 PREVIEWS = ("espeak",)
@@ -47,19 +50,38 @@ def test_a_text_is_spoken_in_plausible_length(speech: Answer) -> None:
     assert head[:4] == b"RIFF" and head[8:12] == b"WAVE", f"no WAV: {head!r}"  # noqa: PT018
     low, high = len(TEXT) * QUICK_S, len(TEXT) * SLOW_S
     assert low < seconds < high, f"{seconds:.1f} s for {len(TEXT)} characters"
-    loudest = max(abs(sample) for sample in samples(speech.body))
+    heard, size = samples(speech.body), sign_samples(speech.body)
+    spoken = {"start": heard[size:], "end": heard[:-size]}.get(sign_place(speech.body), heard)
+    loudest = max(abs(sample) for sample in spoken)
     assert loudest > 1000, f"it is silent: no sample beyond {loudest}"
 
 
 @pytest.mark.control("SPEECH-LABEL", why="nobody may take the preview for a clone, or the reverse")
 def test_the_speech_says_what_made_it(speech: Answer, values: dict[str, Any]) -> None:
     engine = str(values["engine_kind"])
-    label = speech.headers.get("x-cosyhost-engine", "no label")
+    said = speech.headers.get("x-cosyhost-engine", "no header")
     preview = engine in PREVIEWS
-    assert label.startswith(engine), label
-    assert ("preview" in label) == preview, label
-    if preview:
-        assert b"preview" in speech.body[:2000].lower(), "the file does not say it is a preview"
+    assert said.startswith(engine), said
+    assert ("preview" in said) == preview, said
+    found = tags.read(io.BytesIO(speech.body))
+    reading = labels.read(found.comments, found.aigc)
+    assert reading.verdict == "cosyhost", f"{reading.verdict} {reading.reason}: {found}"
+    assert reading.label is not None
+    assert json.loads(speech.headers.get("x-cosyhost-label", "{}")) == reading.label.document()
+    assert (reading.label.engine, reading.label.preview) == (engine, preview), found.comments
+    job, producer = speech.headers.get("x-cosyhost-job"), str(values["service_label_producer"])
+    aigc = json.loads(found.aigc[0])
+    assert aigc["Label"] == "1", aigc
+    assert (aigc["ContentProducer"], aigc["ProduceID"]) == (producer, job), aigc
+    assert (aigc["ContentPropagator"], aigc["PropagateID"]) == (producer, job), aigc
+
+
+@pytest.mark.control("SPEECH-MARK", why="who hears it must be told, where the tier asks for that")
+def test_the_speech_has_the_sign_that_the_tier_asks_for(
+    speech: Answer, values: dict[str, Any]
+) -> None:
+    place, wanted = sign_place(speech.body), str(values["service_audible_mark"])
+    assert place == wanted, f"service_audible_mark is {wanted}, heard: {place}"
 
 
 @pytest.mark.control("SPEECH-TIMING", why="users must see where their seconds went")
@@ -72,15 +94,3 @@ def test_the_answer_says_where_the_seconds_went(speech: Answer) -> None:
 def test_the_speech_comes_in_pieces(speech: Answer) -> None:
     assert "content-length" not in speech.headers, "it was sent whole"
     assert speech.reads > 1, f"{len(speech.body)} bytes came at once"
-
-
-def wav_seconds(data: bytes) -> float:
-    """Length by size: a stream's header can't know it."""
-    rate = int.from_bytes(data[24:28], "little")
-    return len(samples(data)) / rate if rate else 0.0
-
-
-def samples(data: bytes) -> memoryview:
-    """The 16-bit samples behind the header."""
-    start = data.find(b"data") + 8
-    return memoryview(data[start : start + (len(data) - start) // 2 * 2]).cast("h")

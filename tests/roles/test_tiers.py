@@ -157,6 +157,7 @@ def test_the_service_follows_the_tier_table(tier: str, rendered: Any) -> None:
     assert config["limits"]["waiting_jobs"] == want["waiting"]
     assert config["jobs"]["children"] == want["jobs"]
     assert config["studio"]["restart_button"] == want["button"]
+    assert config["label"] == {"producer": "CosyHost", "audible_mark": "none"}
     assert config["link"] == {"min_up_mbit": want["link"], "min_down_mbit": want["link"]}
 
 

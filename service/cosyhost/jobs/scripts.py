@@ -13,7 +13,7 @@ local now = tonumber(t[1]) + tonumber(t[2]) / 1000000
 NOTE = """
 local function note(job, ended)
   local names = {'state', 'mode', 'engine', 'preview', 'created', 'started', 'first_audio',
-                 'finished', 'upload_s', 'upload_bytes', 'audio_s', 'encode_s'}
+                 'finished', 'upload_s', 'upload_bytes', 'audio_s', 'mark_s', 'encode_s'}
   local record = {}
   for i, value in ipairs(redis.call('HMGET', job, unpack(names))) do
     record[names[i]] = value or nil
@@ -136,7 +136,8 @@ if ARGV[5] ~= '0' then
   redis.call('HSETNX', job, 'first_audio', now)
   redis.call('XADD', stream, '*', 'start', ARGV[1], 'rate', ARGV[5], 'engine', f[6],
              'preview', f[7], 'upload_s', f[5], 'queue_s', f[4] - f[3], 'ttfa_s', now - f[3],
-           'upload_bytes', f[8], 'mode', f[9])
+             'upload_bytes', f[8], 'mode', f[9],
+             'first_audio', redis.call('HGET', job, 'first_audio'))
 end
 redis.call('HSET', job, 'spoken_s', ARGV[3])
 redis.call('XADD', stream, '*', 'pcm', ARGV[2], 'attempt', ARGV[1])

@@ -24,7 +24,7 @@ from cosyhost.errors import (
     UPLOAD_UNKNOWN,
     Problem,
 )
-from cosyhost.jobs import Job, Mode, new_job_id
+from cosyhost.jobs import Job, Mark, Mode, new_job_id
 from cosyhost.web import room
 from cosyhost.web.services import Services
 
@@ -38,7 +38,8 @@ class Wish:
     """What a user asks for, not yet checked.
 
     One of `voice`, `prompt_audio` and `upload` (the SHA-256 of an upload of this user) says whose
-    voice; the first that is there counts, from the last to the first.
+    voice; the first that is there counts, from the last to the first. Without a `mark` the settings
+    say where a sign is heard.
     """
 
     text: str
@@ -53,6 +54,7 @@ class Wish:
     user: str = ""
     upload_s: float = 0.0
     upload_bytes: int = 0
+    mark: Mark | None = None
 
 
 def work_out_mode(instruction: str, prompt_text: str) -> Mode:
@@ -138,6 +140,7 @@ def _accept(services: Services, wish: Wish) -> str:
         user=wish.user,
         upload_s=wish.upload_s,
         upload_bytes=upload_bytes,
+        mark=services.config.label.audible_mark if wish.mark is None else wish.mark,
     )
     modes = services.fleet.modes()
     if modes is not None and mode not in modes:

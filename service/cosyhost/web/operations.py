@@ -178,10 +178,11 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         (*_INTAKE, *_PROMPT, *_SPOKEN),
         "As OpenAI has it. WAV, PCM and events leave while they are made, the other formats once "
         "they are whole. A client that leaves cancels its job. `Server-Timing` says where the time "
-        "went, `X-CosyHost-Engine` who spoke, `X-CosyHost-Job` which job it was.\n\n"
+        "went, `X-CosyHost-Engine` who spoke, `X-CosyHost-Job` which job it was, and "
+        "`X-CosyHost-Label` is the mark of AI-generated sound that every file carries too.\n\n"
         f"{_TIMINGS} What is streamed can't know the last two yet; the job's document can.\n\n"
         "与 OpenAI 接口一致。WAV、PCM 和事件流边生成边发送，其他格式生成完再发送；"
-        "客户端断开即取消。\n\n"
+        "客户端断开即取消。响应头 `X-CosyHost-Label` 与文件中的标识相同：人工智能生成。\n\n"
         f"{_TIMINGS_ZH}流式返回时还没有后两项，可在任务信息中查看。",
         _SPEECHES,
     ),

@@ -14,7 +14,7 @@ from pathlib import Path
 import redis
 from celery.exceptions import SoftTimeLimitExceeded
 
-from cosyhost import audio, engines, labels
+from cosyhost import audio, engines
 from cosyhost.config import Config
 from cosyhost.errors import (
     ENGINE_FAILED,
@@ -26,6 +26,7 @@ from cosyhost.errors import (
     Problem,
 )
 from cosyhost.jobs import HEARTBEAT_S, AudioWriter, Job, Ledger, connect, output_key
+from cosyhost.labels import Label, utc
 from cosyhost.store import Store
 from cosyhost.voices import prompt_key
 from cosyhost.worker.gpu import Turn
@@ -162,6 +163,7 @@ class Child:
     def _speak(self, job: Job, attempt: int) -> None:
         engine, began = self._engine, time.monotonic()
         spoken = bytearray()
+        sign = audio.sign(engine.sample_rate, job.mark)
         with (
             AudioWriter(self._redis, job.id, attempt, engine.sample_rate) as stream,
             self._prompt_file(job.prompt) as prompt_audio,
@@ -178,21 +180,41 @@ class Child:
             with contextlib.closing(engine.speak(speech)) as chunks:
                 for chunk in chunks:
                     pcm = chunk.astype("<i2").tobytes()
+                    if pcm and not spoken and job.mark == "start":
+                        # With the first speech and not before: an engine that fails is not heard,
+                        # and the time to the first sound stays the engine's.
+                        pcm = sign + pcm
                     # An engine that has nothing yet says so by an empty chunk: it only asks.
                     if not stream.write(pcm):
                         log.info("job %s stopped: cancelled", job.id)
                         return
                     spoken += pcm
+            if spoken and job.mark == "end":
+                if not stream.write(sign):
+                    log.info("job %s stopped: cancelled", job.id)
+                    return
+                spoken += sign
         if not spoken:
             raise Problem(ENGINE_FAILED, reason="no sound")
         encoding = time.monotonic()
-        comment = labels.output_comment(engine.name, engine.preview, job.id)
-        output = audio.encode(bytes(spoken), engine.sample_rate, "wav", comment)
+        first_audio = self._ledger.status(job.id).first_audio or time.time()
+        label = Label(
+            engine=engine.name,
+            preview=engine.preview,
+            created=utc(first_audio),
+            job=job.id,
+            producer=self._config.label.producer,
+        )
+        output = audio.encode(bytes(spoken), engine.sample_rate, "wav", label)
         self._store.put(output_key(job.id), output)
         ended = time.monotonic()
-        audio_s = len(spoken) / 2 / engine.sample_rate
-        encode_s = ended - encoding
-        if not self._ledger.finish(job.id, self._name, "done", audio_s=audio_s, encode_s=encode_s):
+        per_s = 2 * engine.sample_rate
+        figures = {
+            "audio_s": len(spoken) / per_s,
+            "mark_s": len(sign) / per_s,
+            "encode_s": ended - encoding,
+        }
+        if not self._ledger.finish(job.id, self._name, "done", **figures):
             self._drop_if_unwanted(job.id)
         self._ledger.note_duration(ended - began)
 

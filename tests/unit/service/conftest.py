@@ -52,6 +52,9 @@ recycle_after_jobs = 1000
 recycle_above_mb = 4000
 [studio]
 restart_button = "everyone"
+[label]
+producer = "Test-Operator"
+audible_mark = "none"
 [link]
 min_up_mbit = 50
 min_down_mbit = 40
