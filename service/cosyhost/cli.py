@@ -152,6 +152,14 @@ def _retention(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=run)
 
 
+def _trail(verb: argparse.ArgumentParser) -> None:
+    """print the record of who had which voice cloned"""
+    from cosyhost.trail import command
+
+    command.describe(verb)
+    verb.set_defaults(run=command.run)
+
+
 def _check_config(verb: argparse.ArgumentParser) -> None:
     """read the settings and say what is wrong"""
 
@@ -172,6 +180,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "inspect": _inspect,
     "relay": _relay,
     "retention": _retention,
+    "trail": _trail,
     "check-config": _check_config,
 }
 

@@ -122,9 +122,14 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of a release."""
+    """All settings of a release.
+
+    `consent`: `none` is asked for, the studio has `asked` for it, or it is `required` of everybody;
+    then nothing is cloned unrecorded either.
+    """
 
     tier: Word
+    consent: Literal["none", "asked", "required"]
     web: Web
     redis: Redis
     store: Store

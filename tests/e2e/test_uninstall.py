@@ -12,11 +12,13 @@ GONE = (
     "/etc/systemd/system/cosyhost-exporter.service", "/usr/local/bin/cosyhost",
     "/etc/tmpfiles.d/cosyhost.conf", "/etc/sysctl.d/60-cosyhost.conf",
     "/etc/systemd/system/cosyhost-grafana.service", "/var/cache/cosyhost-grafana",
+    "/etc/tmpfiles.d/cosyhost-outputs.conf",
 )  # fmt: skip
 
 DATA = (
     "/var/lib/cosyhost", "/var/lib/redis/cosyhost", "/var/lib/cosyhost-prometheus",
     "/var/lib/cosyhost-alertmanager", "/var/lib/private/cosyhost-grafana",
+    "/var/log/cosyhost-trail",
 )  # fmt: skip
 
 
@@ -37,7 +39,7 @@ def test_uninstall_leaves_data_only(demo: Tier, prompt: bytes) -> None:
     with demo.client() as client:
         made = client.post(
             "/v1/audio/voices",
-            data={"name": "kept", "ref_text": prompts.TRANSCRIPT},
+            data={"name": "kept", "ref_text": prompts.TRANSCRIPT, "consent": "test"},
             files={"audio_sample": ("prompt.wav", prompt)},
         )
     assert made.status_code == 200, made.text
