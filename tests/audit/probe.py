@@ -16,6 +16,7 @@ from testinfra.host import Host
 SCRIPT = Path(__file__).with_name("probe_script.py")
 # Told in both languages, as users write; what the preview engine makes of it takes about 8 s.
 TEXT = "您好，这是一次验收：声音应当清楚、完整。 This is an audit: the voice should be whole."
+CONSENT = "made up for the audit"
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ class Probe:
              "json": json_body, "head_only": head_only}
         )  # fmt: skip
 
-    def speak(self) -> Answer:
+    def speak(self, consent: str = CONSENT) -> Answer:
         """A text, spoken with a made-up prompt audio."""
-        body = {"input": TEXT, "mode": "cross_lingual", "response_format": "wav", "seed": 1}
+        body = {"input": TEXT, "mode": "cross_lingual", "response_format": "wav", "seed": 1,
+                "consent": consent}  # fmt: skip
         return self._run({"path": "/v1/audio/speech", "method": "POST", "json": body,
                           "headers": {}, "prompt_s": 5})  # fmt: skip
 
