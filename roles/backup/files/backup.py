@@ -150,8 +150,11 @@ class Said:
 
     @property
     def last(self) -> str:
-        """The line that says most."""
+        """The line that says most; where ssh ended, restic only knows that it did."""
         lines = [line for line in self.err.splitlines() if line.strip()] or ["it said nothing"]
+        ssh = [line for line in lines if line.startswith("subprocess ssh: ")]
+        if ssh and "sftp session" in lines[-1]:
+            return ssh[-1].removeprefix("subprocess ").strip()[:300]
         fatal = [line for line in lines if line.startswith("Fatal")]
         return (fatal or lines)[-1].removeprefix("Fatal: ")[:300]
 
@@ -331,6 +334,7 @@ def _save(repository: Repository, settings: Settings, record: Record) -> None:
     kept = _copied_release()
     arguments = [
         "backup", "--json", f"--host={settings.host}", "--tag=cosyhost",
+        f"--exclude={CONFIGURATION}/credentials/backup_*",  # a key within what it locks
         *paths, str(CONFIGURATION), *([str(kept)] if kept else []),
     ]  # fmt: skip
     said = repository.ask(*arguments)

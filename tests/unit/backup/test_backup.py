@@ -293,6 +293,15 @@ def test_ssh_gets_the_services_own_key_and_known_hosts(address: str, ends: str) 
     assert "," not in command  # restic splits its options there
 
 
+def test_where_ssh_ended_its_own_words_are_told() -> None:
+    err = (
+        "subprocess ssh: Host key verification failed.\r\n"
+        "Fatal: unable to open repository: unable to start the sftp session, error: EOF\n"
+    )
+    assert backup.Said(1, "", err).last == "ssh: Host key verification failed."
+    assert backup.Said(1, "", "waiting\nFatal: it is full\n").last == "it is full"
+
+
 def test_an_address_is_shown_without_its_password(place: Place) -> None:
     place.credential("backup_repository", "rest:https://u:secret@nas/a")
     assert backup.Repository().shown == "rest:https://u:***@nas/a"
