@@ -179,7 +179,7 @@ def test_a_host_without_a_way_out_comes_to_speak(
     assert offline.host.run("python3", "-c", ask).stdout == "200\n"
     saved = offline.play("backup", *arguments)
     assert saved.rc == 0, saved.tail
-    assert "nothing to save yet" in saved.said
+    assert "voice-lan: snapshot " in saved.said
     again = offline.provision(*arguments)
     assert again.recap("voice-lan")["changed"] == 0, again.tail
     assert offline.host.run("ip", "route", "show", "default").stdout == ""
