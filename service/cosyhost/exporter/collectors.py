@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from cosyhost.exporter import gpu, network, retention, storage
+from cosyhost.exporter import backup, gpu, network, retention, storage
 from cosyhost.exporter.exposition import Family, gauge, labels, rendered
 from cosyhost.host.gpu import Nvml
 from cosyhost.host_config import HostConfig
@@ -27,6 +27,7 @@ class Collectors:
             "gpu": partial(gpu.collect, settings.gpus, Nvml()),
             "storage": partial(storage.collect, outputs, scanner),
             "retention": partial(retention.collect, settings.retention),
+            "backup": partial(backup.collect, settings.backup),
         }
         self._failing: dict[str, str] = {}
         self._lock = threading.Lock()
