@@ -15,6 +15,7 @@ DAMAGE = {
     "MON-EXPORTER": "systemctl stop cosyhost-exporter",
     "ALERT-RULES": "sed -i 's/alert: QueueFull/alert: QueueEmpty/' "
     "/etc/cosyhost/prometheus/rules.yml && systemctl reload cosyhost-prometheus",
+    "LOG-ROTATE": "systemctl stop cosyhost-logrotate.timer",
     "EDGE-LIMIT": "sed -i 's/client_max_body_size .*/client_max_body_size 1m;/' "
     "/etc/nginx/conf.d/cosyhost.conf && systemctl reload nginx",
     "EDGE-VERSION": "sed -i 's/server_tokens off/server_tokens on/' "

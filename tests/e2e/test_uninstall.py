@@ -13,6 +13,9 @@ GONE = (
     "/etc/tmpfiles.d/cosyhost.conf", "/etc/sysctl.d/60-cosyhost.conf",
     "/etc/systemd/system/cosyhost-grafana.service", "/var/cache/cosyhost-grafana",
     "/etc/tmpfiles.d/cosyhost-outputs.conf",
+    "/etc/systemd/system/cosyhost-.service.d", "/etc/systemd/journald@cosyhost.conf",
+    "/etc/systemd/system/redis-server@cosyhost.service.d", "/var/log/cosyhost",
+    "/var/lib/cosyhost-logrotate",
 )  # fmt: skip
 
 DATA = (
@@ -48,6 +51,7 @@ def test_uninstall_leaves_data_only(demo: Tier, prompt: bytes) -> None:
     assert run.rc == 0, run.tail
     assert found(demo, *GONE) == []
     assert processes(demo) == []
+    assert demo.host.run("sh", "-c", "ls /var/log/journal | grep cosyhost; true").stdout == ""
     list_units = ("systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=service")
     assert demo.host.run(*list_units, "*cosyhost*").stdout == ""
     assert demo.stored() == before != []

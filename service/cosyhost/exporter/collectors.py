@@ -43,7 +43,7 @@ class Collectors:
                     self._failing.pop(name, None)
                 except Exception as error:
                     if self._failing.get(name) != str(error):
-                        _log.exception("no metrics of part %s", name)
+                        _log.exception("no metrics: %s", error, extra={"part": name})
                         self._failing[name] = str(error)
                 up.add(labels(collector=name), name not in self._failing)
         return rendered([*families, up])
