@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2
 import msgspec
 import openai
 import pytest
@@ -74,7 +75,7 @@ def trail(folder: Path) -> list[Record]:
     return [line.record for line in lines(folder) if line.record]
 
 
-def stored(client: TestClient, name: str, **fields: str) -> httpx.Response:
+def stored(client: TestClient, name: str, **fields: str) -> httpx2.Response:
     files = {"audio_sample": ("a.wav", prompts.good())}
     data = {"name": name, "ref_text": prompts.TRANSCRIPT, **fields}
     return client.post("/v1/audio/voices", data=data, files=files)

@@ -99,11 +99,11 @@ def _write(folder: Path, writer: int) -> None:
 def test_writers_in_many_processes_lose_and_mix_nothing(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     writers = [context.Process(target=_write, args=(tmp_path, n)) for n in range(WRITERS)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
-        assert writer.exitcode == 0
+    for process in writers:
+        process.start()
+    for process in writers:
+        process.join()
+        assert process.exitcode == 0
     found = read(tmp_path)
     assert damaged(tmp_path) == []
     assert sorted(one.job for one in found) == sorted(
