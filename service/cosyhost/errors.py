@@ -561,10 +561,11 @@ QUEUE_UNAVAILABLE = Kind(
 STORE_UNAVAILABLE = Kind(
     "store_unavailable",
     503,
-    "存储暂时不可用。",
-    "The store cannot be used at the moment.",
-    "请稍后重试。",
-    "Try again later.",
+    "存放音色和输出的存储暂时不可用。",
+    "The store of voices and outputs cannot be reached at the moment.",
+    "请稍后重试，恢复后即可继续；原因见 cosyhost-web 的日志。",
+    "Try again later; it goes on once the store is back. The journal of cosyhost-web has the "
+    "reason.",
 )
 STORAGE_FULL = Kind(
     "storage_full",

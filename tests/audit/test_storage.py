@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from testinfra.host import Host
 
@@ -16,6 +18,13 @@ FOLDERS = {
     "/var/lib/cosyhost/models": "750 cosyhost cosyhost",
 }
 CREDENTIAL = "/etc/cosyhost/credentials/redis_password"
+STORE_KEY = "/etc/cosyhost/credentials/store_key"
+VOLUME = "/srv/cosyhost"
+# A look at what a mount covers: in a mount namespace of its own, where it is taken away.
+BENEATH = (
+    f"unshare --mount sh -c 'umount --lazy {VOLUME}; cd {VOLUME} && "
+    'stat --format="%a %U %G" . && find . -mindepth 1\''
+)
 
 
 @pytest.mark.control("STORE-FOLDERS", why="voices are personal data, programs not to be touched")
@@ -28,6 +37,24 @@ def test_folders_have_their_owners_and_modes(host: Host) -> None:
         if found.get(path) != want
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.group("web")
+@pytest.mark.control(
+    "STORE-VOLUME", why="without its volume the service would fill the host's disk"
+)
+def test_the_volume_is_mounted_and_nothing_lies_beneath(host: Host, values: dict[str, Any]) -> None:
+    if not values["volume_what"]:
+        pytest.skip("this host has no volume of its own for voices and outputs")
+    found = host.run(f"systemctl is-enabled srv-cosyhost.mount && mountpoint {VOLUME}")
+    assert found.rc == 0, f"{VOLUME} is not mounted, or not at boot: {found.stdout}{found.stderr}"
+    written = host.run(
+        f"for one in voices outputs; do runuser -u cosyhost -- test -w {VOLUME}/$one || "
+        f"echo {VOLUME}/$one; done"
+    ).stdout
+    assert not written, f"the service cannot write to {written}"
+    beneath = host.check_output(BENEATH)
+    assert beneath == "555 root root", f"beneath {VOLUME}: {beneath}, should be 555 root root"
 
 
 @pytest.mark.control("STORE-CREDENTIALS", why="who has the queue's password can speak and listen")
@@ -43,19 +70,22 @@ def test_credentials_are_for_root_only(host: Host) -> None:
 @pytest.mark.control("STORE-SECRETS", why="a secret in a readable place is no secret")
 def test_the_password_lies_in_no_readable_place(host: Host) -> None:
     """Neither in files that others can read, nor in any process's environment or command line."""
-    said = host.run(
-        f"test -s {CREDENTIAL} || {{ echo no password at all; exit; }}; "
-        f"find /etc /opt/cosyhost/current/ -xdev -type f -perm /o+r -size -200k "
-        f"-not -path '*/site-packages/*' -exec grep -lsF -f {CREDENTIAL} {{}} +; "
-        f"grep -lsaF -f {CREDENTIAL} /proc/[0-9]*/environ /proc/[0-9]*/cmdline"
-    )
-    assert not said.stdout.strip(), f"the queue's password is readable in: {said.stdout}"
+    assert host.run(f"test -s {CREDENTIAL}").rc == 0, "no password at all"
+    for secret in (CREDENTIAL, STORE_KEY):
+        said = host.run(
+            f"test -s {secret} || exit 0; "
+            "find /etc /opt/cosyhost/current/ -xdev -type f -perm /o+r -size -200k "
+            f"-not -path '*/site-packages/*' -exec grep -lsF -f {secret} {{}} +; "
+            f"grep -lsaF -f {secret} /proc/[0-9]*/environ /proc/[0-9]*/cmdline"
+        )
+        assert not said.stdout.strip(), f"what is in {secret} is readable in: {said.stdout}"
 
 
 @pytest.mark.control("STORE-USER-DATA", why="a voice belongs to the one who gave it")
 def test_voices_and_outputs_are_closed_to_others(host: Host) -> None:
     said = host.check_output(
         "find /var/lib/cosyhost/voices /var/lib/cosyhost/outputs "
+        f"$(ls -d {VOLUME}/voices {VOLUME}/outputs 2>/dev/null) "
         "'(' -perm /o+rwx -o ! -user cosyhost ')' -printf '%p: %m %u\\n' | head -n 10"
     )
     assert not said, said

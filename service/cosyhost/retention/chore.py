@@ -55,7 +55,7 @@ def serve(config: Config, *, dry: bool, as_json: bool) -> None:
     limits = config.retention
     policy = Policy(limits.max_age_s, limits.max_bytes, limits.min_free_bytes)
     folder = state_folder()
-    with _alone(folder), place_of(config.store.url) as place:
+    with _alone(folder), place_of(config.store) as place:
         last = _read(folder)
         leap_s = clock_leap_s(last)
         if abs(leap_s) > _CLOCK_SLACK_S:

@@ -13,12 +13,13 @@ from cosyhost import errors as e
 from cosyhost.uploads import CHUNK_BYTES
 
 _CONSENT = (e.CONSENT_MISSING, e.TRAIL_UNAVAILABLE)
+_STORED = (e.STORE_UNAVAILABLE, e.STORAGE_FULL)
 _INTAKE = (
     *(e.TEXT_EMPTY, e.TEXT_NO_WORDS, e.TEXT_CONTROL_TOKENS, e.TEXT_TOO_LONG),
     *(e.MODE_UNKNOWN, e.MODE_NEEDS_PROMPT_TEXT, e.MODE_NEEDS_INSTRUCTIONS),
     *(e.SPEED_OUT_OF_RANGE, e.FORMAT_UNKNOWN, e.REQUEST_INVALID, e.PROMPT_MISSING),
     *(e.VOICE_UNKNOWN, e.UPLOAD_UNKNOWN, e.REF_AUDIO_INVALID, *_CONSENT),
-    *(e.QUEUE_FULL, e.QUEUE_UNAVAILABLE, e.STORE_UNAVAILABLE, e.STORAGE_FULL),
+    *(e.QUEUE_FULL, e.QUEUE_UNAVAILABLE, *_STORED),
 )
 _PROMPT = (
     *(e.BODY_TOO_LARGE, e.PROMPT_TOO_LARGE, e.PROMPT_EMPTY, e.PROMPT_NOT_AUDIO),
@@ -27,7 +28,7 @@ _PROMPT = (
 )
 _SPOKEN = (e.JOB_CANCELLED, e.JOB_TIMEOUT, e.JOB_FAILED_REPEATEDLY, e.ENGINE_FAILED)
 _JOB = (e.JOB_UNKNOWN, e.QUEUE_UNAVAILABLE)
-_UPLOAD = (e.REQUEST_INVALID, e.UPLOAD_DAMAGED, *_PROMPT, e.QUEUE_UNAVAILABLE, e.STORE_UNAVAILABLE)
+_UPLOAD = (e.REQUEST_INVALID, e.UPLOAD_DAMAGED, *_PROMPT, e.QUEUE_UNAVAILABLE, *_STORED)
 
 _VOICE = {
     "name": "Alice",
@@ -131,8 +132,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: {"success": True, "voice": _VOICE}},
         (
             *(e.VOICE_EXISTS, e.VOICE_NAME_INVALID, e.TEXT_CONTROL_TOKENS, e.REQUEST_INVALID),
-            *(e.PROMPT_MISSING, e.UPLOAD_UNKNOWN, *_PROMPT, e.STORE_UNAVAILABLE, e.STORAGE_FULL),
-            *_CONSENT,
+            *(e.PROMPT_MISSING, e.UPLOAD_UNKNOWN, *_PROMPT, *_STORED, *_CONSENT),
         ),
         "It is there only when its audio is whole and valid. Instead of `audio_sample`, `upload` "
         "names an upload of yours. The voice keeps its `consent`; where that is required, one "
@@ -309,7 +309,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: {"success": True, "voice": {**_VOICE, "name": "Bob"}}},
         (
             *(e.VOICE_UNKNOWN, e.VOICE_EXISTS, e.VOICE_NAME_INVALID, e.REQUEST_INVALID),
-            *(e.STORE_UNAVAILABLE, e.TRAIL_UNAVAILABLE),
+            *(*_STORED, e.TRAIL_UNAVAILABLE),
         ),
         "",
         {"a new name": {"name": "Bob"}},

@@ -39,7 +39,7 @@ class Services:
 def open_services(config: Config, password: str | None) -> Services:
     """Open everything; connections are made at first use."""
     client = connect(config, password)
-    store = Store(config.store.url)
+    store = Store(config.store)
     library = Library(store)
     ledger = Ledger(
         client,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import redis
 from celery.exceptions import SoftTimeLimitExceeded
@@ -40,6 +42,9 @@ BEAT_S = 1.0
 _OVERTIME_S = 3.0
 # The longest pause before an engine that did not load is tried again.
 _LONGEST_PAUSE_S = 30
+_STORE_AGAIN_S = 1.0
+
+_T = TypeVar("_T")
 
 
 class Child:
@@ -55,7 +60,7 @@ class Child:
             waiting_limit=config.limits.waiting_jobs,
             keep_s=config.jobs.keep_s,
         )
-        self._store = Store(config.store.url)
+        self._store = Store(config.store)
         self._engine = engines.create(config.engine)
         self._name = process_name(os.getpid())
         self._current: str | None = None
@@ -210,7 +215,7 @@ class Child:
             producer=self._config.label.producer,
         )
         output = audio.encode(bytes(spoken), engine.sample_rate, "wav", label)
-        self._store.put(output_key(job.id), output)
+        self._patiently(functools.partial(self._store.put, output_key(job.id), output))
         ended = time.monotonic()
         per_s = 2 * engine.sample_rate
         figures = {
@@ -221,6 +226,24 @@ class Child:
         if not self._ledger.finish(job.id, self._name, "done", **figures):
             self._drop_if_unwanted(job.id)
         self._ledger.note_duration(ended - began)
+
+    def _patiently(self, act: Callable[[], _T]) -> _T:
+        """Ask the store again until the job's time is up: what was spoken is not to be lost.
+
+        Without it no other job could be run either.
+        """
+        away: Problem | None = None
+        try:
+            while True:
+                try:
+                    return act()
+                except Problem as problem:
+                    away = problem
+                time.sleep(_STORE_AGAIN_S)
+        except SoftTimeLimitExceeded:
+            if away is None:
+                raise
+            raise away from None
 
     def _drop_if_unwanted(self, job_id: str) -> None:
         """Remove an output whose job was cancelled or forgotten while it was written."""
@@ -237,7 +260,7 @@ class Child:
         if (kept := self._store.file(prompt_key(sha256))) is not None:
             yield kept
             return
-        data = self._store.get(prompt_key(sha256))
+        data = self._patiently(functools.partial(self._store.get, prompt_key(sha256)))
         if data is None:
             raise Problem(PROMPT_MISSING)
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:

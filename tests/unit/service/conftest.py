@@ -29,6 +29,8 @@ port = {web_port}
 url = "redis://127.0.0.1:{redis_port}/0"
 [store]
 url = "file://{folder}/data"
+endpoint = ""
+region = ""
 [retention]
 max_age_s = 3600
 max_bytes = 1000000000

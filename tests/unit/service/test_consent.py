@@ -61,7 +61,7 @@ def web(config: Config, folder: Path) -> Iterator[Web]:
             return client
 
         yield opened
-    library = Library(Store(config.store.url))
+    library = Library(Store(config.store))
     for voice in library.all():
         library.delete(voice.name)
 
