@@ -90,6 +90,7 @@ class Collector:
         """Take in one phase of a check, and let the waivers judge it; pytest gets what is left."""
         row = self.rows[-1]
         row.seconds += report.duration
+        report.sections = [(name, self.redactor.clean(text)) for name, text in report.sections]
         if report.failed:
             excinfo = call.excinfo
             finding = excinfo and excinfo.errisinstance((AssertionError, pytest.fail.Exception))
@@ -99,7 +100,6 @@ class Collector:
             row.found = self.redactor.clean(row.found)
             # pytest's own account shows arguments, and passwords are among them.
             report.longrepr = row.found
-            report.sections = [(n, self.redactor.clean(text)) for n, text in report.sections]
             if row.result == "waived":
                 assert row.waiver is not None
                 said = f"waived until {row.waiver['until']} by {row.waiver['by']}"
@@ -108,6 +108,7 @@ class Collector:
                 report.longrepr = (str(item.path), 0, f"{said}: {row.found}")
         elif report.skipped and call.excinfo:
             row.result, row.found = "skip", self.redactor.clean(str(call.excinfo.value))
+            report.longrepr = (str(item.path), 0, row.found)
 
     def prove(self, item: pytest.Item, own: Iterable[Exchange]) -> None:
         """Give a row what was heard for it."""
