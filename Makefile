@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 TIER ?= lan
 ARGS ?=
+REPORT ?= build/audit
 PROMETHEUS ?= http://127.0.0.1:9090
 # Debian packages of the control machine: its Python, SSH, the npm client that fetches what the page
 # borrows, and what the tests run for real.
@@ -46,8 +47,8 @@ deploy: .venv/ready ## provision your hosts: make deploy TIER=lan ARGS=--check
 preflight: .venv/ready ## what would stop a deployment; changes nothing
 	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/preflight.yml
 
-audit: .venv/ready ## proof from the live hosts of TIER: a table and build/audit.xml
-	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/audit.yml
+audit: .venv/ready ## proof from the live hosts of TIER: a table, and the report in REPORT=build/audit
+	$(PLAY) -i inventories/$(TIER) -e audit_report=$(REPORT) $(ARGS) playbooks/audit.yml
 
 backup: .venv/ready ## a backup of TIER now
 	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/backup.yml

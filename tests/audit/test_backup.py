@@ -30,7 +30,12 @@ def record(host: Host, values: dict[str, Any]) -> dict[str, Any]:
     return read
 
 
-@pytest.mark.control("BACKUP-FRESH", why="a voice that was given once is not given again")
+@pytest.mark.control(
+    "BACKUP-FRESH",
+    "storage",
+    why="a voice that was given once is not given again",
+    zh="给过一次的声音不会再给一次",
+)
 def test_a_backup_went_well_within_two_periods(host: Host, record: dict[str, Any]) -> None:
     timer = host.run("systemctl is-active cosyhost-backup.timer").stdout.strip()
     assert timer == "active", f"cosyhost-backup.timer is {timer}"
@@ -41,7 +46,12 @@ def test_a_backup_went_well_within_two_periods(host: Host, record: dict[str, Any
     assert hours * 3600 <= 2 * record["period_s"], f"the last one is {hours:.0f} h old"
 
 
-@pytest.mark.control("BACKUP-PROVED", why="a backup that can't be read is found when it is needed")
+@pytest.mark.control(
+    "BACKUP-PROVED",
+    "storage",
+    why="a backup that can't be read is found when it is needed",
+    zh="读不出的备份要在需要它之前发现",
+)
 def test_the_repository_was_proved_lately(record: dict[str, Any]) -> None:
     if record["ended"] is None:
         pytest.skip("the first backup is still to come, 15 minutes after the host's start")

@@ -29,13 +29,23 @@ find /var/log -xdev -type f -not -path '/var/log/journal/*' -newermt '1 day ago'
 """
 
 
-@pytest.mark.control("LOG-NAMESPACE", why="what logs elsewhere is kept without our limits")
+@pytest.mark.control(
+    "LOG-NAMESPACE",
+    "limits",
+    why="what logs elsewhere is kept without our limits",
+    zh="记到别处的日志不受我们的限制",
+)
 def test_every_unit_logs_in_our_journal(host: Host) -> None:
     said = host.check_output("sh -c %s", ELSEWHERE)
     assert not said, f"not in the journal cosyhost: {', '.join(said.split())}; restart them"
 
 
-@pytest.mark.control("LOG-LIMITS", why="a journal without limits fills the disk, and is for ever")
+@pytest.mark.control(
+    "LOG-LIMITS",
+    "limits",
+    why="a journal without limits fills the disk, and is for ever",
+    zh="没有限制的日志会写满磁盘，并永远留存",
+)
 def test_the_journal_keeps_its_limits(host: Host, values: dict[str, Any]) -> None:
     days, most = int(values["base_log_days"]), int(values["base_log_max_bytes"])
     said = host.check_output("cat /etc/systemd/journald@cosyhost.conf")
@@ -48,7 +58,12 @@ def test_the_journal_keeps_its_limits(host: Host, values: dict[str, Any]) -> Non
 
 
 @pytest.mark.group("edge")
-@pytest.mark.control("LOG-ROTATE", why="addresses of visitors are not kept longer than is said")
+@pytest.mark.control(
+    "LOG-ROTATE",
+    "limits",
+    why="addresses of visitors are not kept longer than is said",
+    zh="访客地址的保存时间不超过所承诺的",
+)
 def test_the_log_files_keep_their_limits(host: Host, values: dict[str, Any]) -> None:
     timer = host.run("systemctl is-active cosyhost-logrotate.timer").stdout.strip()
     assert timer == "active", f"cosyhost-logrotate.timer is {timer}"
@@ -61,7 +76,12 @@ def test_the_log_files_keep_their_limits(host: Host, values: dict[str, Any]) -> 
     assert f"{FOLDER}/nginx-access.log" in opened.splitlines(), opened
 
 
-@pytest.mark.control("LOG-SECRETS", why="who reads a log must not find a key in it")
+@pytest.mark.control(
+    "LOG-SECRETS",
+    "access",
+    why="who reads a log must not find a key in it",
+    zh="读日志的人不应从中找到密钥",
+)
 def test_no_credential_is_in_a_log(host: Host) -> None:
     said = host.run("sh -c %s", SECRETS).stdout.split("\n")
     assert not any(said), f"a credential of /etc/cosyhost/credentials is in: {', '.join(said)}"

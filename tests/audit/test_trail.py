@@ -35,7 +35,12 @@ def spoken(host: Host, values: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.control("TRAIL-RECORD", why="who can't say who cloned a voice can't answer for it")
+@pytest.mark.control(
+    "TRAIL-RECORD",
+    "access",
+    why="who can't say who cloned a voice can't answer for it",
+    zh="说不清谁克隆了声音，就无从负责",
+)
 def test_a_job_is_recorded_from_its_acceptance_to_its_end(spoken: list[dict[str, Any]]) -> None:
     outcomes = [record["outcome"] for record in spoken]
     assert outcomes == ["accepted", "done"], f"recorded: {outcomes or 'nothing'}"
@@ -44,14 +49,24 @@ def test_a_job_is_recorded_from_its_acceptance_to_its_end(spoken: list[dict[str,
     assert spoken[0]["consent"] == CONSENT, spoken[0]
 
 
-@pytest.mark.control("TRAIL-PLAIN", why="what people had said is nobody's to read")
+@pytest.mark.control(
+    "TRAIL-PLAIN",
+    "access",
+    why="what people had said is nobody's to read",
+    zh="别人让它说了什么，谁也不该看到",
+)
 def test_no_text_is_readable_in_it(host: Host, spoken: list[dict[str, Any]]) -> None:
     assert spoken, "nothing was recorded"
     said = host.run(f"grep -lF -e %s {FOLDER}/trail-*.jsonl", TEXT)
     assert said.rc == 1, said.stdout or said.stderr
 
 
-@pytest.mark.control("TRAIL-CLOSED", why="it says who did what, and its key what they had said")
+@pytest.mark.control(
+    "TRAIL-CLOSED",
+    "access",
+    why="it says who did what, and its key what they had said",
+    zh="它记着谁做了什么，密钥能查出说了什么",
+)
 def test_it_is_closed_to_others(host: Host, spoken: list[dict[str, Any]]) -> None:
     assert spoken, "nothing was recorded"
     said = host.check_output(
@@ -62,7 +77,12 @@ def test_it_is_closed_to_others(host: Host, spoken: list[dict[str, Any]]) -> Non
     assert not said, f"{said}\nshould be cosyhost's, folder 750, files 640, key 600"
 
 
-@pytest.mark.control("TRAIL-CONSENT", why="what the tier promises of consent must hold")
+@pytest.mark.control(
+    "TRAIL-CONSENT",
+    "access",
+    why="what the tier promises of consent must hold",
+    zh="本层级对同意的承诺必须做到",
+)
 def test_without_consent_nothing_is_cloned_where_it_is_required(
     host: Host, values: dict[str, Any]
 ) -> None:
