@@ -10,6 +10,7 @@ from tests.netns import Namespace, port
 
 DAMAGE = {
     "STORE-CREDENTIALS": "chmod 644 /etc/cosyhost/credentials/redis_password",
+    "TRAIL-CLOSED": "chmod 755 /var/log/cosyhost-trail",
     "STORE-FOLDERS": "chmod 755 /var/lib/cosyhost/voices",
     "UNIT-ACTIVE": "systemctl stop cosyhost-worker@0",
     "MON-EXPORTER": "systemctl stop cosyhost-exporter",
