@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import os
 import sys
@@ -19,8 +20,6 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-import msgspec
 
 # What `extra=` may bring. Other programs' extras (Celery's hold a task's arguments) stay out.
 FIELDS = (
@@ -91,7 +90,8 @@ class Line(logging.Formatter):
         }
         if error := _error_of(record):
             told["exception"] = exception_of(error)
-        line = msgspec.json.encode(told, enc_hook=str).decode()
+        # The standard library's: a verb that needs no packages logs too.
+        line = json.dumps(told, ensure_ascii=False, separators=(",", ":"), default=str)
         return f"<{_PRIORITIES.get(record.levelname, 6)}>{line}"
 
 
