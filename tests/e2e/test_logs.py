@@ -12,6 +12,7 @@ import json
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -52,6 +53,7 @@ def sung(lan: Tier, prompt: bytes) -> str:
         _dead_letter(lan, client, prompt)
         _the_store_fails(lan, client, prompt)
         _the_queue_is_away(lan, client, prompt)
+        _nginx_refuses(client)
     lan.host.run("systemctl", "start", "cosyhost-retention.service")
     return job
 
@@ -124,11 +126,17 @@ def _requests_are_refused(client: httpx.Client, prompt: bytes) -> None:
         client.delete(path)
     sent = client.post("/v1/audio/voices", data={"name": CANARY * 20}, files={"x": prompt})
     assert 400 <= sent.status_code < 500, sent.text
-    # nginx's own refusals: too much at once, too large, too long.
-    for _ in range(150):
-        client.get(f"/v1/jobs/{quoted}")
+
+
+def _nginx_refuses(client: httpx.Client) -> None:
+    """Too large, too long, too much at once."""
+    quoted = urllib.parse.quote(CANARY)
     assert client.post(f"/v1/jobs?{quoted}", content=bytes(30_000_000)).status_code == 413
     assert client.get(f"/v1/x?{quoted * 300}").status_code == 414
+    with ThreadPoolExecutor(8) as crowd:
+        answers = list(crowd.map(client.get, [f"/v1/jobs/{quoted}"] * 200))
+    assert 429 in {answer.status_code for answer in answers}
+    _eventually(lambda: client.get("/v1/models").status_code == 200, "the crowd's end")
 
 
 def _live(lan: Tier, prompt: bytes) -> None:
