@@ -30,7 +30,7 @@ FIELDS = (
 _PRIORITIES = {"DEBUG": 7, "INFO": 6, "WARNING": 4, "ERROR": 3, "CRITICAL": 2}
 _OURS = "cosyhost"
 # journald cuts a line above 48 KiB in two.
-_MESSAGE_MAX, _PLACES_MAX, _CAUSES_MAX = 8_000, 30, 4
+_MESSAGE_MAX, _PLACES_MAX, _CAUSES_MAX = 8_000, 20, 4
 # A line for each request, or for each child and its memory.
 _QUIET = ("httpx", "multiprocessing")
 

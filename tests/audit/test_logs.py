@@ -72,6 +72,8 @@ def test_the_log_files_keep_their_limits(host: Host, values: dict[str, Any]) -> 
     ran = host.run("logrotate --debug /etc/cosyhost/logrotate.conf")
     assert ran.rc == 0, ran.stderr
     _within(host, FOLDER, int(values["base_log_days"]), int(values["base_log_max_bytes"]))
+    readable = host.check_output(f"find {FOLDER} -type f -perm /o+r")
+    assert not readable, f"for everybody to read: {readable}"
     opened = host.check_output("ls -l /proc/$(cat /run/nginx.pid)/fd | sed -n 's/.* -> //p'")
     assert f"{FOLDER}/nginx-access.log" in opened.splitlines(), opened
 
