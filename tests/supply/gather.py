@@ -46,8 +46,8 @@ def licences(pins: Iterable[Pin], python: str = sys.executable) -> dict[tuple[st
     for batch in batches:
         for metadata in batch.ask(python):
             if licence := of_report(metadata):
-                name, version = canonicalize_name(metadata["name"]), Version(metadata["version"])
-                found[name, str(version)] = licence
+                name = str(canonicalize_name(metadata["name"]))
+                found[name, str(Version(metadata["version"]))] = licence
     return found
 
 

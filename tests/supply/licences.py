@@ -1,4 +1,4 @@
-"""Which licence each part has: read from metadata, or judged by people where that says too little."""
+"""Which licence each part has: read from its metadata, or judged by people where that is vague."""
 
 from __future__ import annotations
 
@@ -101,9 +101,7 @@ def refresh(pins: Iterable[locks.Pin], pip: str) -> list[locks.Pin]:
         table.setdefault(name, {})[version] = licence
     READ.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     _read.cache_clear()
-    return sorted(
-        (pin for pin in new if _unknown(pin)), key=lambda pin: (pin.name, pin.version)
-    )
+    return sorted((pin for pin in new if _unknown(pin)), key=lambda pin: (pin.name, pin.version))
 
 
 def _unknown(pin: locks.Pin) -> bool:

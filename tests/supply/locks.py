@@ -1,4 +1,4 @@
-"""The Python locks: each line is one version and the hashes of its files, or the lock is refused."""
+"""The Python locks: each line is one version with the hashes of its files, or it is refused."""
 
 from __future__ import annotations
 

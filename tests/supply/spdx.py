@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from license_expression import (
     AND,
@@ -100,9 +101,9 @@ def of_metadata(declared: str, field: str, classifiers: Iterable[str]) -> str | 
     if known := expression(field) or _SPELLINGS.get(field.lower()):
         return known
     named = [line.rpartition(" :: ")[2] for line in classifiers if line.startswith("License ::")]
-    known = [_CLASSIFIERS[name] for name in named if name in _CLASSIFIERS]
+    clear = [_CLASSIFIERS[name] for name in named if name in _CLASSIFIERS]
     # Of two it is not said whether one may choose.
-    return known[0] if len(known) == len(named) == 1 else None
+    return clear[0] if len(clear) == len(named) == 1 else None
 
 
 def kind(text: str) -> str:
@@ -113,11 +114,11 @@ def kind(text: str) -> str:
     return KINDS[_rank(_LICENSING.parse(text))]
 
 
-def _rank(node: object) -> int:
+def _rank(node: Any) -> int:
     if symbol := getattr(node, "license_symbol", None):  # LICENCE WITH EXCEPTION
         # What the exceptions in use permit is to link with other work without its terms.
         return min(_rank(symbol), KINDS.index(WEAK))
     if isinstance(node, LicenseSymbol):
         return KINDS.index(_KINDS[node.key])
-    ranks = [_rank(part) for part in getattr(node, "args")]
+    ranks = [_rank(part) for part in node.args]
     return max(ranks) if isinstance(node, AND) else min(ranks)
