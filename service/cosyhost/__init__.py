@@ -1,8 +1,13 @@
 """CosyHost: CosyVoice3 voice cloning that stays usable over a thin uplink."""
 
-from importlib.metadata import PackageNotFoundError, version
 
-try:
-    __version__ = version("cosyhost")
-except PackageNotFoundError:  # run from a source tree
-    __version__ = "0.0.0+source"
+def __getattr__(name: str) -> str:
+    """`__version__`, asked for only where it is used: it takes longer than all else here."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cosyhost")
+    except PackageNotFoundError:  # run from a source tree
+        return "0.0.0+source"

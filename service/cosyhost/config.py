@@ -35,9 +35,15 @@ class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where `voices/` and `outputs/` lie: `file:///folder` or any URL obstore knows."""
+    """Where `voices/` and `outputs/` lie: `file:///folder`, or `s3://bucket/prefix`.
 
-    url: Annotated[str, Meta(pattern=r"^[a-z0-9]+://")]
+    `endpoint` and `region` are of S3; an empty endpoint is Amazon's. The key is no setting: it
+    comes as a systemd credential.
+    """
+
+    url: Annotated[str, Meta(pattern=r"^(file:///.|s3://[a-z0-9])")]
+    endpoint: Annotated[str, Meta(pattern=r"^(https?://[^/?#]+/?)?$")]
+    region: str
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +108,15 @@ class Studio(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restart_button: Literal["nobody", "everyone", "admin"]
 
 
+class Label(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What outputs say of themselves: who offers the service (a name, or the code it was given,
+    in visible ASCII without quotation mark, backslash and space), and where a sign is heard.
+    """
+
+    producer: Annotated[str, Meta(pattern=r"^[!#-\[\]-~]{1,64}$")]
+    audible_mark: Literal["none", "start", "end"]
+
+
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the tier asks of this host's line to its users, in Mbit/s; 0 asks nothing.
 
@@ -113,9 +128,14 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of a release."""
+    """All settings of a release.
+
+    `consent`: `none` is asked for, the studio has `asked` for it, or it is `required` of everybody;
+    then nothing is cloned unrecorded either.
+    """
 
     tier: Word
+    consent: Literal["none", "asked", "required"]
     web: Web
     redis: Redis
     store: Store
@@ -124,6 +144,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     limits: Limits
     jobs: Jobs
     studio: Studio
+    label: Label
     link: Link
 
 

@@ -31,6 +31,8 @@ RUN_ELSEWHERE = {
     "make bench BENCH=adapter",
     "make bench BENCH=faults",
     "make bench BENCH=exporter",
+    "make bench BENCH=monitoring",
+    "make bench BENCH=retention",
 }
 # `make down` ends every host of its testbed: it gets one of its own.
 TESTBED = "readme"

@@ -149,7 +149,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     run = ansible("ansible-playbook", *told)
     assert run.returncode == 0, run.stdout + run.stderr
     (site,) = folder.glob("*.site.conf")
-    text = site.read_text("utf-8").replace("/var/log/nginx", str(folder))
+    text = site.read_text("utf-8").replace("/var/log/cosyhost", str(folder))
     text = text.replace("/etc/nginx/cosyhost-error.html", str(ROOT / "files/edge/error.html"))
     site.write_text(text, "utf-8")
     scratch = "".join(
@@ -170,7 +170,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
                     break
             assert server.poll() is None, (folder / "error.log").read_text()
             time.sleep(0.05)
-        yield Door(port, status_port, folder / "cosyhost-access.log")
+        yield Door(port, status_port, folder / "nginx-access.log")
     finally:
         server.terminate()
         server.wait(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +67,29 @@ def test_an_address_nobody_filled_in_is_refused_naming_the_file(tier_copy: Any) 
 def test_an_empty_inventory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "hosts.yml").write_text("all: {}\n", encoding="utf-8")
     assert "[COSY-INV-EMPTY-GROUP]" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"service_label_producer": "Two words"}, "[COSY-SERVICE-VALUES]"),
+        ({"service_label_producer": "克隆服务"}, "[COSY-SERVICE-VALUES]"),
+        ({"service_label_producer": "a\\b"}, "[COSY-SERVICE-VALUES]"),
+        ({"service_label_producer": 'a"b'}, "[COSY-SERVICE-VALUES]"),
+        ({"service_label_producer": ""}, "[COSY-SERVICE-VALUES]"),
+        ({"service_label_producer": "x" * 65}, "[COSY-SERVICE-VALUES]"),
+        ({"service_audible_mark": "both"}, "service_audible_mark must be one of"),
+        ({"service_label_producer": "[!#001191110102MAD55U9H0F10002~^]"}, None),
+    ],
+)
+def test_a_label_that_no_file_can_hold_is_refused(values: dict[str, str], says: str | None) -> None:
+    run = ansible(
+        "ansible", "localhost", "-i", "localhost,", "-c", "local",
+        "-m", "ansible.builtin.include_role", "-a", "name=service tasks_from=preflight",
+        "-e", json.dumps(values | {"ansible_facts": {"python": {"version_info": [3, 11, 2]}}}),
+    )  # fmt: skip
+    if says is None:
+        assert "COSY-SERVICE-VALUES" not in run.stdout, run.stdout
+    else:
+        assert run.returncode != 0
+        assert says in run.stdout, run.stdout

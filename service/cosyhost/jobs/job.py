@@ -12,6 +12,8 @@ from cosyhost.errors import Problem
 
 Mode = Literal["zero_shot", "cross_lingual", "instruct"]
 MODES: tuple[Mode, ...] = get_args(Mode)
+Mark = Literal["none", "start", "end"]
+"""Where a job's output has the sign that can be heard (`audio.sign`)."""
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED: frozenset[str] = frozenset({"done", "failed", "cancelled"})
 
@@ -32,6 +34,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     upload_s: float = 0.0
     upload_bytes: int = 0
+    mark: Mark = "none"
 
     @property
     def title(self) -> str:
@@ -65,7 +68,10 @@ class Status:
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
-    """What is counted of a job that ended (`scripts.NOTE`): times as in `Status`, nobody's data."""
+    """What is counted of a job that ended (`scripts.NOTE`): times as in `Status`, nobody's data.
+
+    `mark_s` of `audio_s` are its audible sign.
+    """
 
     state: State
     mode: str
@@ -76,9 +82,18 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     started: float | None = None
     first_audio: float | None = None
     audio_s: float | None = None
+    mark_s: float = 0.0
     encode_s: float | None = None
     upload_s: float = 0.0
     upload_bytes: int = 0
+
+
+class JobEnd(Ended, frozen=True, kw_only=True):
+    """The same with whose job it was, and what it failed of: for the trail."""
+
+    id: str
+    user: str = ""
+    code: str = ""
 
 
 def new_job_id() -> str:

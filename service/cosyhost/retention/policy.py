@@ -28,11 +28,14 @@ class Policy:
 class Kept:
     """What stays at first: the bytes of all, and time and size of what may go, in 16 bytes each.
 
+    `oldest` is the first of the times.
+
     `names` are kept for that many only, to save them a second listing; then it is None.
     """
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.oldest = float("inf")
         self.times = array("d")
         self.sizes = array("q")
         self.names: list[str] | None = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
-from cosyhost.retention.places import Found, Place
+from cosyhost.retention.places import PAGE, Found, Place
 from cosyhost.retention.policy import IN_USE_S, NAMES, Kept, Policy, cutoff
 
 
@@ -87,33 +88,40 @@ class _Run:
         report, kept = self.report, Kept()
         before, used_since = self._before(), self.now - IN_USE_S
         for page in self.place.pages():
-            free = []
-            for found in page:
-                name, changed, used, size = found
-                if changed > used_since or used_since < used <= self.now:
-                    report.in_use_files += changed < before
-                    kept.bytes += size
-                elif changed >= before:
-                    free.append(found)
-                else:
-                    report.old_files += 1
-                    report.old_bytes += size
-                    if not self.dry:
-                        self.place.remove(name)
-            self._keep(kept, free)
+            free = [
+                found
+                for found in page
+                if before <= found[1] <= used_since and not used_since < found[2] <= self.now
+            ]
+            if len(free) < len(page):
+                self._old(page, kept, before, used_since)
+            if free:
+                self._keep(kept, free)
             report.seen_files += len(page)
             self.progress(report)
-        self.place.flush()
-        kept.bytes += sum(kept.sizes)
         report.seen_bytes = kept.bytes + report.old_bytes
         if kept.times:
-            report.oldest_s = self.now - min(kept.times)
+            report.oldest_s = self.now - kept.oldest
         return kept
 
-    def _keep(self, kept: Kept, page: list[Found]) -> None:
-        if not page:
-            return
-        names, times, _, sizes = zip(*page, strict=True)
+    def _old(self, page: list[Found], kept: Kept, before: float, used_since: float) -> None:
+        """Delete of a page what is too old; what is in use stays."""
+        report, old = self.report, []
+        for name, changed, used, size in page:
+            if changed > used_since or used_since < used <= self.now:
+                report.in_use_files += changed < before
+                kept.bytes += size
+            elif changed < before:
+                old.append(name)
+                report.old_bytes += size
+        report.old_files += len(old)
+        if not self.dry:
+            self.place.remove(old)
+
+    def _keep(self, kept: Kept, free: list[Found]) -> None:
+        names, times, _, sizes = zip(*free, strict=True)
+        kept.bytes += sum(sizes)
+        kept.oldest = min(kept.oldest, *times)
         kept.times.extend(times)
         kept.sizes.extend(sizes)
         if kept.names is not None:
@@ -140,25 +148,28 @@ class _Run:
     def _excess_pass(self, kept: Kept, excess: int) -> None:
         report, limit = self.report, cutoff(kept, excess)
         for page in self._candidates(kept):
+            gone = []
             for name, changed, size in page:
                 if changed <= limit.time and limit.takes(changed, size):
-                    report.excess_files += 1
+                    gone.append(name)
                     report.excess_bytes += size
-                    if not self.dry:
-                        self.place.remove(name)
+            report.excess_files += len(gone)
+            if not self.dry:
+                self.place.remove(gone)
             self.progress(report)
-        self.place.flush()
 
     def _candidates(self, kept: Kept) -> Iterator[Iterable[tuple[str, float, int]]]:
         """What may go: remembered, or listed once more."""
         if kept.names is not None:
-            yield zip(kept.names, kept.times, kept.sizes, strict=True)
+            remembered = zip(kept.names, kept.times, kept.sizes, strict=True)
+            while page := list(islice(remembered, PAGE)):
+                yield page
             return
         before, used_since = self._before(), self.now - IN_USE_S
-        for page in self.place.pages():
+        for found in self.place.pages():
             yield [
                 (name, changed, size)
-                for name, changed, used, size in page
+                for name, changed, used, size in found
                 # In a dry run what is too old is still there.
                 if before <= changed <= used_since and not used_since < used <= self.now
             ]

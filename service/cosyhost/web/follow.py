@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,10 @@ _BLOCK_MS = 2000
 
 @dataclass(frozen=True)
 class Start:
-    """Sent once, before the first PCM: who speaks, and the seconds it took until now."""
+    """Sent once, before the first PCM: who speaks, and the seconds it took until now.
+
+    `first_audio` is when the job's first sound was made, in Unix seconds.
+    """
 
     sample_rate: int
     mode: str
@@ -28,6 +32,7 @@ class Start:
     upload_s: float
     queue_s: float
     ttfa_s: float
+    first_audio: float
 
 
 async def follow(services: Services, job_id: str) -> AsyncIterator[Start | bytes]:
@@ -70,7 +75,7 @@ async def follow(services: Services, job_id: str) -> AsyncIterator[Start | bytes
 def _start(fields: dict[bytes, Any]) -> Start:
     return Start(
         sample_rate=int(fields[b"rate"]),
-        # A worker of the release before says neither this nor the bytes.
+        # A worker of the release before says neither this, nor the bytes, nor the last.
         mode=fields.get(b"mode", b"unknown").decode(),
         engine=fields[b"engine"].decode(),
         preview=fields[b"preview"] == b"1",
@@ -78,6 +83,7 @@ def _start(fields: dict[bytes, Any]) -> Start:
         upload_s=float(fields[b"upload_s"]),
         queue_s=float(fields[b"queue_s"]),
         ttfa_s=float(fields[b"ttfa_s"]),
+        first_audio=float(fields.get(b"first_audio", time.time())),
     )
 
 

@@ -36,7 +36,7 @@ class JobMetrics:
                 self._jobs.labels(mode, engine.name, str(int(engine.preview)), outcome)
         self._audio = Counter(
             "cosyhost_audio_seconds",
-            "Seconds of speech made; grows while jobs are spoken.",
+            "Seconds of speech made, audible signs with it; grows while jobs are spoken.",
             ["engine"],
             registry=registry,
         )
@@ -90,8 +90,9 @@ class JobMetrics:
             del spent["upload"]
         for phase, seconds in spent.items():
             self._phases.labels(phase, job.mode, engine, job.state).observe(max(0.0, seconds))
-        if job.state == "done" and job.audio_s:
-            self._rtf.labels(job.mode, engine).observe(max(0.0, spent["synth"]) / job.audio_s)
+        if job.state == "done" and job.audio_s and job.audio_s > job.mark_s:
+            speech_s = job.audio_s - job.mark_s  # the sign costs no synthesis
+            self._rtf.labels(job.mode, engine).observe(max(0.0, spent["synth"]) / speech_s)
 
     def spoken(self, engine: str, seconds: float) -> None:
         """Count speech that was made."""

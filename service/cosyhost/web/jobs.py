@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 
-from cosyhost import audio, labels
+from cosyhost import audio, labels, tags
 from cosyhost.errors import JOB_UNKNOWN, OUTPUT_GONE, Problem
 from cosyhost.jobs import ENDED, Status, output_key
 from cosyhost.web import blob, intake
@@ -156,28 +156,47 @@ async def get_audio(
 
     timings = phases(status)
 
-    def fetch() -> bytes:
+    def fetch() -> tuple[bytes, labels.Label]:
         data = services.store.get(output_key(job_id))
         if data is None:
             raise Problem(OUTPUT_GONE)
         services.store.used(output_key(job_id))
-        if response_format == "wav":
-            return data
+        label = _label_in(data)
+        if label is not None and response_format == "wav":
+            return data, label
         encoding = time.monotonic()
         samples, sample_rate = soundfile.read(io.BytesIO(data), dtype="int16")
-        comment = labels.output_comment(status.engine, status.preview, job_id)
-        encoded = audio.encode(samples.tobytes(), sample_rate, response_format, comment)
+        label = label or _label_of(services, status)
+        encoded = audio.encode(samples.tobytes(), sample_rate, response_format, label)
         timings["encode"] += time.monotonic() - encoding
-        return encoded
+        return encoded, label
 
-    data = await run_in_threadpool(fetch)
+    data, label = await run_in_threadpool(fetch)
     headers = {
         # No name here: a browser would prefer it to the one its page gives the download.
         "Content-Disposition": "inline",
         "Cache-Control": "private, max-age=3600",
         "X-CosyHost-Engine": f"{status.engine}; preview" if status.preview else status.engine,
+        **label.header(),
         **server_timing(timings, status.upload_bytes),
     }
     response = blob.respond(request, data, audio.MEDIA_TYPES[response_format], headers)
     request.state.download = Download(status.mode, status.engine, response_format)
     return response
+
+
+def _label_in(data: bytes) -> labels.Label | None:
+    """What the output was labelled with when it was made; other formats go on saying it."""
+    found = tags.read(io.BytesIO(data))
+    return labels.read(found.comments, found.aigc).label
+
+
+def _label_of(services: Services, status: Status) -> labels.Label:
+    """For an output of a release that did not label as this one does."""
+    return labels.Label(
+        engine=status.engine,
+        preview=status.preview,
+        created=labels.utc(status.first_audio or status.created),
+        job=status.id,
+        producer=services.config.label.producer,
+    )

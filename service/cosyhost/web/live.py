@@ -13,10 +13,13 @@ from fastapi.concurrency import run_in_threadpool
 
 from cosyhost import text
 from cosyhost.errors import REQUEST_INVALID, TEXT_TOO_LONG, Problem
-from cosyhost.web import intake
-from cosyhost.web.follow import Start, follow
+from cosyhost.jobs import Mark
+from cosyhost.web import consents, intake
+from cosyhost.web.follow import follow
 from cosyhost.web.problems import internal
 from cosyhost.web.services import Services
+from cosyhost.web.speech import label_of
+from cosyhost.web.user import address_of
 
 router = APIRouter()
 
@@ -34,6 +37,7 @@ class Opening(msgspec.Struct, kw_only=True):
     instructions: str = ""
     mode: Literal["zero_shot", "cross_lingual", "instruct"] | None = None
     speed: float = 1.0
+    consent: bool | Annotated[str, msgspec.Meta(max_length=consents.MOST_CHARS)] | None = None
 
 
 class Piece(msgspec.Struct, kw_only=True):
@@ -51,6 +55,9 @@ class _Conversation:
         self._services = services
         self._jobs: asyncio.Queue[str | None] = asyncio.Queue(maxsize=_AHEAD)
         self._unheard: set[str] = set()
+        # One sign for the conversation: GB 45438-2025, 5.3, note 3, asks it of a round, not of each
+        # sentence. It comes first, since nobody knows which sentence is the last.
+        self._mark: Mark = "start" if services.config.label.audible_mark != "none" else "none"
 
     async def run(self) -> None:
         opening = await self._receive(Opening)
@@ -101,24 +108,36 @@ class _Conversation:
                     instruction=opening.instructions,
                     speed=opening.speed,
                     user=self._socket.state.user,
+                    mark=self._mark,
+                    address=address_of(self._socket),
+                    consent=opening.consent,
                 ),
             )
+            self._mark = "none"
             self._unheard.add(job_id)
             await self._jobs.put(job_id)
         await self._jobs.put(None)
 
     async def _speak(self) -> None:
-        told = False
+        told, label = False, None
         while (job_id := await self._jobs.get()) is not None:
             async for part in follow(self._services, job_id):
                 if isinstance(part, bytes):
                     await self._socket.send_bytes(part)
-                elif isinstance(part, Start) and not told:
+                    continue
+                label = label_of(self._services, job_id, part).document()
+                if not told:
                     told = True
-                    start = {"type": "start", "sample_rate": part.sample_rate, "format": "s16le"}
-                    await self._socket.send_json(start)
+                    await self._socket.send_json(
+                        {
+                            "type": "start",
+                            "sample_rate": part.sample_rate,
+                            "format": "s16le",
+                            "label": label,
+                        }
+                    )
             self._unheard.discard(job_id)
-            await self._socket.send_json({"type": "spoken", "job": job_id})
+            await self._socket.send_json({"type": "spoken", "job": job_id, "label": label})
 
     async def _cancel_unheard(self) -> None:
         for job_id in self._unheard:

@@ -16,13 +16,15 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from cosyhost import audio, labels
+from cosyhost import audio
 from cosyhost.jobs import Mode
-from cosyhost.web import intake
+from cosyhost.labels import Label, utc
+from cosyhost.web import consents, intake
 from cosyhost.web.anatomy import phases, server_timing
 from cosyhost.web.download_clock import Download
 from cosyhost.web.follow import Start, follow
 from cosyhost.web.services import Injected, Services
+from cosyhost.web.user import address_of
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,11 @@ class SpeechBody(BaseModel):
     ref_audio: str | None = Field(None, description="Prompt audio as a base64 data: URI.")
     ref_upload: str | None = Field(None, description="SHA-256 of an upload (/v1/uploads).")
     ref_text: str = Field("", description="What the prompt audio says.")
+    consent: bool | Annotated[str, Field(max_length=consents.MOST_CHARS)] | None = Field(
+        None,
+        description="Who agreed to the cloning, the id of a record of it, or `true`: you may use "
+        "this voice. A stored voice brings its own.",
+    )
     upload_s: Annotated[float, Field(ge=0, lt=86400)] = Field(
         0.0, description="Seconds the user waited for `ref_upload`; told back in `timings_s`."
     )
@@ -75,6 +82,8 @@ def wish_of(body: SpeechBody, request: Request) -> intake.Wish:
         speed=body.speed,
         seed=body.seed,
         user=request.state.user,
+        address=address_of(request),
+        consent=body.consent,
         upload_s=body.upload_s + getattr(request.state, "upload_s", 0.0),
         # How much of an upload came while somebody waited for it only their browser knows.
         upload_bytes=body.upload_bytes
@@ -103,22 +112,24 @@ async def respond(
         return Response(status_code=_CLIENT_LEFT)
     start, sounds = begun
     download = Download(start.mode, start.engine, response_format)
-    comment = labels.output_comment(start.engine, start.preview, job_id)
+    label = label_of(services, job_id, start)
     if response_format in ("wav", "pcm"):
         request.state.download = download
-        head = audio.wav_header(start.sample_rate, comment) if response_format == "wav" else b""
+        head = audio.wav_header(start.sample_rate, label) if response_format == "wav" else b""
         return StreamingResponse(
             _with_head(head, sounds),
             media_type=audio.MEDIA_TYPES[response_format],
-            headers=_headers(job_id, start) | {"X-CosyHost-Sample-Rate": str(start.sample_rate)},
+            headers=_headers(job_id, start)
+            | label.header()
+            | {"X-CosyHost-Sample-Rate": str(start.sample_rate)},
         )
     pcm = b"".join([chunk async for chunk in sounds])
     encoding = time.monotonic()
-    data = await run_in_threadpool(audio.encode, pcm, start.sample_rate, response_format, comment)
+    data = await run_in_threadpool(audio.encode, pcm, start.sample_rate, response_format, label)
     encode_s = time.monotonic() - encoding
     timings = phases(await run_in_threadpool(services.ledger.status, job_id))
     timings["encode"] += encode_s
-    headers = _headers(job_id, start, timings)
+    headers = _headers(job_id, start, timings) | label.header()
     request.state.download = download
     return Response(data, media_type=audio.MEDIA_TYPES[response_format], headers=headers)
 
@@ -138,8 +149,20 @@ async def respond_events(request: Request, services: Services, job_id: str) -> R
                 yield _event({"type": "speech.audio.delta", "audio": audio_base64})
         yield _event({"type": "speech.audio.done"})
 
-    headers = _headers(job_id, start) | {"X-Accel-Buffering": "no"}
+    label = label_of(services, job_id, start)
+    headers = _headers(job_id, start) | label.header() | {"X-Accel-Buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+
+def label_of(services: Services, job_id: str, start: Start) -> Label:
+    """What the job's sound says of itself, as its stored output will."""
+    return Label(
+        engine=start.engine,
+        preview=start.preview,
+        created=utc(start.first_audio),
+        job=job_id,
+        producer=services.config.label.producer,
+    )
 
 
 def _event(document: dict[str, str]) -> str:

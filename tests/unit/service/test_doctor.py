@@ -168,6 +168,7 @@ def test_a_service_that_is_not_there_and_a_missing_gpu_are_faults(
         service = {{url = ""}}
         gpus = {{expected = 64}}
         retention = {{record = "/nowhere"}}
+        backup = {{record = "/nowhere"}}
         """
     )
     config = host_config.load(settings)
@@ -190,7 +191,7 @@ def test_a_finding_is_a_document_for_programs() -> None:
 def test_every_finding_is_in_the_docs_with_its_severity() -> None:
     signs = {sign.code: sign for sign in vars(findings).values() if isinstance(sign, Sign)}
     page = (Path(__file__).parents[3] / "docs/doctor.md").read_text(encoding="utf-8")
-    told = {}
+    told: dict[str, str] = {}
     for line in page.splitlines():
         if line.startswith("| `") and line.count("|") == 4:
             codes, severities, _ = (cell.strip() for cell in line.strip("|").split("|"))

@@ -20,6 +20,7 @@ import yaml
 
 from cosyhost import cli
 from cosyhost.audio.encode import encode
+from cosyhost.labels import Label
 from cosyhost.plan import command, words
 from cosyhost.plan.model import TIERS, WAIT_LIMIT_S, Needs, make
 from cosyhost.plan.queue import erlang_b, erlang_c, servers_for, waiting
@@ -348,7 +349,8 @@ def test_outputs_are_as_large_as_our_encoder_makes_them(output: str) -> None:
         rate = sound.getframerate()
         pcm = sound.readframes(len(spoken))
     # As much sound at 24 kHz as the engines give: pitch does not matter here.
-    made = len(encode(pcm, 24_000, output, "test")) / (len(pcm) / 2 / 24_000)
+    label = Label("espeak", True, "2025-11-03T09:30:00Z", "1")
+    made = len(encode(pcm, 24_000, output, label)) / (len(pcm) / 2 / 24_000)
     assert rate > 16_000
     assert 0.6 * OUTPUT_BYTES_PER_S[output] < made < 1.1 * OUTPUT_BYTES_PER_S[output]
 
