@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -82,26 +83,28 @@ def _known(name: str, licence: Licence) -> Licence:
     return licence
 
 
-def refresh(pins: Iterable[locks.Pin], pip: str) -> list[locks.Pin]:
-    """Ask the package index about what is new in the locks, forget what left them, and write.
+def refresh(pins: Iterable[locks.Pin], pip: str = sys.executable) -> None:
+    """Forget what left the locks, ask the package index about what is new in them, and write.
 
-    Returns the pins whose licence is still not known.
+    Raises SupplyError where a licence is still not known. Nothing new: no network.
     """
     pins = set(pins)
     read = _read() if READ.exists() else {}
-    kept = {
+    found = {
         (pin.name, version): read[pin.name][version]
         for pin in pins
         if (version := Version(pin.version).public) in read.get(pin.name, {})
     }
-    new = [pin for pin in pins if (pin.name, Version(pin.version).public) not in kept]
-    found = kept | gather.licences(new, pip)
+    if any(map(_unknown, pins)):
+        new = [pin for pin in pins if (pin.name, Version(pin.version).public) not in found]
+        found |= gather.licences(new, pip)
     table: dict[str, dict[str, str]] = {}
     for (name, version), licence in sorted(found.items()):
         table.setdefault(name, {})[version] = licence
     READ.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
     _read.cache_clear()
-    return sorted((pin for pin in new if _unknown(pin)), key=lambda pin: (pin.name, pin.version))
+    for pin in sorted(pins, key=lambda pin: pin.name):
+        python(pin)
 
 
 def _unknown(pin: locks.Pin) -> bool:
