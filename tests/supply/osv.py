@@ -73,7 +73,8 @@ def load(path: Path, wanted: set[tuple[str, str]]) -> Database:
     name = ""
     try:
         for member, data in _members(path):
-            name, record = member, json.loads(data)
+            name = member
+            record = json.loads(data)
             database.newest = max(database.newest, _time(record["modified"]))
             database.records += 1
             packages = [one.get("package") or {} for one in record.get("affected") or []]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 
 from tests.supply import DATA, SupplyError, findings, locks, osv, parts, report, waivers
@@ -47,7 +47,7 @@ def read(
         try:
             one = osv.load(path, wanted)
             age = now - one.newest
-            if age > timedelta(days=max_age_days):
+            if age.days > max_age_days:
                 raise SupplyError(
                     f"{path} is too old: its newest record is of {one.newest:%Y-%m-%d}, "
                     f"{age.days} days ago; at most {max_age_days} are allowed (--max-age-days)"
