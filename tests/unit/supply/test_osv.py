@@ -129,9 +129,10 @@ def test_another_package_or_ecosystem_is_not_meant() -> None:
 
 
 def test_a_local_build_shares_the_faults_of_its_version() -> None:
-    said = record({"introduced": "0"}, {"fixed": "2.13.1"}, name="torch", versions=["2.13.0"])
-    assert hit("2.13.0+cpu", said, name="torch")
-    assert not hit("2.13.1+cpu", said, name="torch")
+    until = record({"introduced": "0"}, {"last_affected": "2.13.0"}, name="torch")
+    for said in (until, record(name="torch", versions=["2.13.0"])):
+        assert hit("2.13.0+cpu", said, name="torch")
+        assert not hit("2.13.1+cpu", said, name="torch")
 
 
 @pytest.mark.parametrize(
