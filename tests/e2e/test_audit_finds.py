@@ -30,6 +30,7 @@ DAMAGE = {
     "QUEUE-BIND": f"sed -i 's/^bind .*/bind 0.0.0.0/' {QUEUE}"
     " && systemctl restart redis-server@cosyhost",
     "STORE-CREDENTIALS": "chmod 644 /etc/cosyhost/credentials/redis_password",
+    "TRAIL-CLOSED": "chmod 755 /var/log/cosyhost-trail",
     "STORE-FOLDERS": "chmod 755 /var/lib/cosyhost/voices",
     "STORE-RETENTION": "sed -i --follow-symlinks "
     f"'s/^max_age_s = .*/max_age_s = 999999999 # {CANARY}/' {TOML}",

@@ -51,9 +51,9 @@ async def _tend(services: Services) -> None:
             healed = await run_in_threadpool(services.healer.heal)
             if healed:
                 log.warning("%d lost jobs were put back on the queue", healed)
-            await run_in_threadpool(consents.record_ends, services)
             if rounds % (_SWEEP_EVERY_S // UNSEEN_S) == 0:
                 await run_in_threadpool(services.library.sweep)
+            await run_in_threadpool(consents.record_ends, services)
         except (redis.RedisError, Problem, OSError) as error:
             log.warning("queue, trail and voices not tended: %s", error)
         rounds += 1

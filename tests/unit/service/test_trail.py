@@ -109,9 +109,9 @@ def test_writers_in_many_processes_lose_and_mix_nothing(tmp_path: Path) -> None:
     assert sorted(one.job for one in found) == sorted(
         f"{writer}/{number}" for writer in range(WRITERS) for number in range(EACH)
     )
-    for writer in range(WRITERS):  # each in its own order
-        own = [one.job for one in found if one.job.startswith(f"{writer}/")]
-        assert own == [f"{writer}/{number}" for number in range(EACH)]
+    for which in range(WRITERS):  # each in its own order
+        own = [one.job for one in found if one.job.startswith(f"{which}/")]
+        assert own == [f"{which}/{number}" for number in range(EACH)]
     # All had the one key, whoever made it.
     assert len({one.text for one in found}) == EACH
     assert sorted(path.name for path in tmp_path.iterdir()) == [KEY, DAY]
