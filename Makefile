@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 TIER ?= lan
 ARGS ?=
+DB ?= build/osv
 REPORT ?= build/audit
 PROMETHEUS ?= http://127.0.0.1:9090
 # Debian packages of the control machine: its Python, SSH, the npm client that fetches what the page
@@ -33,7 +34,7 @@ endif
 endif
 
 ifndef HANDED_OVER
-.PHONY: help demo deploy preflight audit backup restore test lint test-unit test-browser test-e2e bench dashboards pictures down tools lock
+.PHONY: help demo deploy preflight audit backup restore test lint test-unit test-browser test-e2e bench dashboards pictures sbom vuln licences down tools lock
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -86,6 +87,15 @@ dashboards: .venv/ready ## write dashboards/json anew from the code in dashboard
 pictures: tools ## docs/cosyhost-*.png from live data: make pictures PROMETHEUS=http://127.0.0.1:9090
 	npm ci --prefix dashboards/render --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(PYTHON) -m dashboards.render $(PROMETHEUS) docs $(ARGS)
+
+sbom: .venv/ready ## bills of materials (CycloneDX) of all that is pinned, in build/sbom
+	@$(PYTHON) -m tests.supply.sbom
+
+vuln: .venv/ready ## known vulnerabilities in what is pinned, without network: make vuln DB=build/osv
+	@$(PYTHON) -m tests.supply.vuln $(DB) $(ARGS)
+
+licences: .venv/ready ## docs/licences.md anew; asks the package index about what is new in the locks
+	@$(PYTHON) -m tests.supply.page
 
 down: tools ## end the demo and every host of the testbed
 	@$(PYTHON) -m tests.demo down
