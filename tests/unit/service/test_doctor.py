@@ -190,7 +190,7 @@ def test_a_finding_is_a_document_for_programs() -> None:
 def test_every_finding_is_in_the_docs_with_its_severity() -> None:
     signs = {sign.code: sign for sign in vars(findings).values() if isinstance(sign, Sign)}
     page = (Path(__file__).parents[3] / "docs/doctor.md").read_text(encoding="utf-8")
-    told = {}
+    told: dict[str, str] = {}
     for line in page.splitlines():
         if line.startswith("| `") and line.count("|") == 4:
             codes, severities, _ = (cell.strip() for cell in line.strip("|").split("|"))

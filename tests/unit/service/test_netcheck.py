@@ -193,14 +193,17 @@ def between(
 def test_a_thin_line_is_measured_and_is_not_enough(
     service: httpx.Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with between(service.base_url.port or 0, bytes_s=4_000_000) as url:
+    with between(service.base_url.port or 0, bytes_s=1_000_000) as url:
         assert main(["netcheck", url, "--json"]) == netcheck.THIN
     document = json.loads(capsys.readouterr().out)
-    assert document["download_mbit_s"] == pytest.approx(32, rel=0.25)
-    assert document["upload_mbit_s"] == pytest.approx(32, rel=0.25)
+    # A busy machine makes the line thinner yet; megabytes taken for megabits would be far off.
+    assert 3 < document["download_mbit_s"] < 8.8
+    assert 3 < document["upload_mbit_s"] < 8.8
     assert document["holds"] is False
     assert "too thin" in document["said"]["en"][2]
-    assert document["prompt_upload_s"]["wav48"] == pytest.approx(2.88 * 8 / 32, rel=0.3)
+    assert document["prompt_upload_s"]["wav48"] == pytest.approx(
+        2.88 * 8 / document["upload_mbit_s"], rel=0.05
+    )
 
 
 @pytest.mark.parametrize(
