@@ -23,7 +23,7 @@ VOLUME = "/srv/cosyhost"
 # A look at what a mount covers: in a mount namespace of its own, where it is taken away.
 BENEATH = (
     f"unshare --mount sh -c 'umount --lazy {VOLUME}; cd {VOLUME} && "
-    "stat --format=\"%a %U %G\" . && find . -mindepth 1'"
+    'stat --format="%a %U %G" . && find . -mindepth 1\''
 )
 
 
@@ -40,7 +40,9 @@ def test_folders_have_their_owners_and_modes(host: Host) -> None:
 
 
 @pytest.mark.group("web")
-@pytest.mark.control("STORE-VOLUME", why="without its volume the service would fill the host's disk")
+@pytest.mark.control(
+    "STORE-VOLUME", why="without its volume the service would fill the host's disk"
+)
 def test_the_volume_is_mounted_and_nothing_lies_beneath(host: Host, values: dict[str, Any]) -> None:
     if not values["volume_what"]:
         pytest.skip("this host has no volume of its own for voices and outputs")

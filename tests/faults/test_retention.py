@@ -43,7 +43,7 @@ class Volume:
             os.utime(file, (then, then))
 
     def left(self) -> int:
-        return sum(1 for name in os.listdir(self.outputs) if name.endswith(".wav"))
+        return sum(1 for file in self.outputs.iterdir() if file.suffix == ".wav")
 
     def start(self) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -10,7 +10,6 @@ import pytest
 
 from tests.roles.conftest import ansible
 
-
 VOLUME = {"service_store_url": "file:///srv/cosyhost"}
 
 
