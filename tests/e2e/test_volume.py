@@ -259,8 +259,9 @@ def test_nothing_starts_without_the_volume_and_all_starts_with_it(
     site: Site, client: httpx.Client
 ) -> None:
     """As after a boot on which the disk or the share was not there."""
+    # A folder that is missing systemd would make; what is no folder cannot be bound.
     away = f"mkdir /mnt/away; mount --bind {DISK} /mnt/away; umount {PLACE} {DISK}; rmdir {DISK}"
-    site.host.run("sh", "-ec", away)
+    site.host.run("sh", "-ec", f"{away}; touch {DISK}")
     site.host.run("systemctl", "restart", "--no-block", *UNITS)
     eventually(lambda: site.main_pids() == ["0", "0"], "end of the processes")
     for _ in range(10):
@@ -269,7 +270,9 @@ def test_nothing_starts_without_the_volume_and_all_starts_with_it(
     refused = site.host.run("systemctl", "start", "cosyhost-retention", check=False)
     assert refused.returncode != 0
     assert site.beneath() == "555 root"
-    back = f"mkdir {DISK}; mount --bind /mnt/away {DISK}; umount /mnt/away; rmdir /mnt/away"
+    back = (
+        f"rm {DISK}; mkdir {DISK}; mount --bind /mnt/away {DISK}; umount /mnt/away; rmdir /mnt/away"
+    )
     site.host.run("sh", "-ec", back)
     eventually(lambda: is_ready(client), "service by itself")
     assert client.get("/v1/audio/voices").json()["voices"] == ["Alice"]
