@@ -101,14 +101,9 @@ class Tier:
     def audit(self, *arguments: str) -> Run:
         """The audit as its users start it."""
         sources = [f"--inventory={path}" for path in self.inventories]
-        report = f"--report={self.report}"
+        report = f"--junitxml={BUILD / self.name / 'audit.xml'}"
         run = [str(BIN / "python"), "-m", "pytest", "-p", "no:cacheprovider", "--color=no"]
         return self._run([*run, "tests/audit", *sources, report, *arguments])
-
-    @property
-    def report(self) -> Path:
-        """The folder of the last audit's report."""
-        return BUILD / self.name / "audit"
 
     def _run(self, command: Sequence[str]) -> Run:
         began = time.monotonic()

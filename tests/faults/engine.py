@@ -11,6 +11,7 @@ COSYHOST_TEST_LOAD_S, COSYHOST_TEST_MODES, and COSYHOST_TEST_NOTES, a folder for
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import sys
 import time
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from celery import bootsteps
 
-from cosyhost import config, engines, logs, worker
+from cosyhost import config, engines, worker
 from cosyhost.errors import ENGINE_FAILED, ENGINE_LOST, ENGINE_OUT_OF_MEMORY, Problem
 from cosyhost.jobs import MODES, Broker
 
@@ -103,7 +104,7 @@ def main() -> int:
         self.app.steps["consumer"].add(Wedge)
 
     Broker.__init__ = with_wedge  # type: ignore[method-assign,assignment]
-    logs.set_up()
+    logging.basicConfig(level=logging.INFO)
     worker.serve(config.load(Path(sys.argv[1])), None, sys.argv[2])
     return 0
 
