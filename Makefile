@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 TIER ?= lan
 ARGS ?=
+DB ?= build/osv
+REPORT ?= build/audit
 PROMETHEUS ?= http://127.0.0.1:9090
 # Debian packages of the control machine: its Python, SSH, the npm client that fetches what the page
 # borrows, and what the tests run for real.
@@ -13,7 +15,7 @@ CONTROL_DEBS := python3-venv openssh-client npm
 TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng redis-server chromium curl
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
-LINTED := service/cosyhost dashboards tests roles/model/files/model.py
+LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py
 export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -32,7 +34,7 @@ endif
 endif
 
 ifndef HANDED_OVER
-.PHONY: help demo deploy preflight audit test lint test-unit test-browser test-e2e bench dashboards pictures down tools lock
+.PHONY: help demo deploy preflight audit backup restore test lint test-unit test-browser test-e2e bench dashboards pictures sbom vuln licences down tools lock
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -46,8 +48,14 @@ deploy: .venv/ready ## provision your hosts: make deploy TIER=lan ARGS=--check
 preflight: .venv/ready ## what would stop a deployment; changes nothing
 	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/preflight.yml
 
-audit: .venv/ready ## proof from the live hosts of TIER: a table and build/audit.xml
-	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/audit.yml
+audit: .venv/ready ## proof from the live hosts of TIER: a table, and the report in REPORT=build/audit
+	$(PLAY) -i inventories/$(TIER) -e audit_report=$(REPORT) $(ARGS) playbooks/audit.yml
+
+backup: .venv/ready ## a backup of TIER now
+	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/backup.yml
+
+restore: .venv/ready ## put back what a host of TIER lacks, from its last backup
+	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/restore.yml
 
 test: lint test-unit test-browser test-e2e ## everything
 
@@ -79,6 +87,15 @@ dashboards: .venv/ready ## write dashboards/json anew from the code in dashboard
 pictures: tools ## docs/cosyhost-*.png from live data: make pictures PROMETHEUS=http://127.0.0.1:9090
 	npm ci --prefix dashboards/render --ignore-scripts --no-audit --no-fund --loglevel=error
 	$(PYTHON) -m dashboards.render $(PROMETHEUS) docs $(ARGS)
+
+sbom: .venv/ready ## bills of materials (CycloneDX) of all that is pinned, in build/sbom
+	@$(PYTHON) -m tests.supply.sbom
+
+vuln: .venv/ready ## known vulnerabilities in what is pinned, without network: make vuln DB=build/osv
+	@$(PYTHON) -m tests.supply.vuln $(DB) $(ARGS)
+
+licences: .venv/ready ## docs/licences.md anew; asks the package index about what is new in the locks
+	@$(PYTHON) -m tests.supply.page
 
 down: tools ## end the demo and every host of the testbed
 	@$(PYTHON) -m tests.demo down

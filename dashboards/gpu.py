@@ -85,8 +85,10 @@ def make() -> models.Dashboard:
                 Words(
                     "What state are the workers in?",
                     "工作进程处于什么状态？",
-                    "Workers by state. failed: journalctl -u 'cosyhost-worker@*' on the host.",
-                    "各状态的工作进程数。failed 时在主机上查看 journalctl -u 'cosyhost-worker@*'。",
+                    "Workers by state. failed: journalctl --namespace=+cosyhost "
+                    "-u 'cosyhost-worker@*' on the host.",
+                    "各状态的工作进程数。failed 时在主机上查看 "
+                    "journalctl --namespace=+cosyhost -u 'cosyhost-worker@*'。",
                 ),
                 "none",
                 [

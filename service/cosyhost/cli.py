@@ -9,12 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cosyhost import __version__
+from cosyhost import __version__, logs
 from cosyhost.errors import Problem
 from cosyhost.systemd import credential
 
 if TYPE_CHECKING:
     from cosyhost.config import Config
+
+log = logging.getLogger(__name__)
 
 _SERVICE, _HOST = "/etc/cosyhost/cosyhost.toml", "/etc/cosyhost/exporter.toml"
 
@@ -68,7 +70,7 @@ def _probe(verb: argparse.ArgumentParser) -> None:
     def run(options: argparse.Namespace) -> None:
         from cosyhost.probe import probe
 
-        print(f"cosyhost: {probe(_settings(options), options.ready_s)}")
+        logs.tell(f"cosyhost: {probe(_settings(options), options.ready_s)}")
 
     verb.set_defaults(run=run)
 
@@ -152,6 +154,14 @@ def _retention(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=run)
 
 
+def _trail(verb: argparse.ArgumentParser) -> None:
+    """print the record of who had which voice cloned"""
+    from cosyhost.trail import command
+
+    command.describe(verb)
+    verb.set_defaults(run=command.run)
+
+
 def _check_config(verb: argparse.ArgumentParser) -> None:
     """read the settings and say what is wrong"""
 
@@ -172,6 +182,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "inspect": _inspect,
     "relay": _relay,
     "retention": _retention,
+    "trail": _trail,
     "check-config": _check_config,
 }
 
@@ -206,12 +217,15 @@ def main(arguments: list[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(arguments).parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up()
     try:
         status: int | None = options.run(options)
     except Problem as problem:
         both = f"{problem.sentence('en')} {problem.sentence('zh')}"
-        print(f"cosyhost: {problem.kind.code}: {both}", file=sys.stderr)
+        if logs.to_journal():
+            log.error("%s", both, extra={"code": problem.kind.code})
+        else:
+            print(f"cosyhost: {problem.kind.code}: {both}", file=sys.stderr)
         return 1
     return status or 0
 

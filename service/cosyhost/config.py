@@ -35,9 +35,15 @@ class Redis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Store(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where `voices/` and `outputs/` lie: `file:///folder` or any URL obstore knows."""
+    """Where `voices/` and `outputs/` lie: `file:///folder`, or `s3://bucket/prefix`.
 
-    url: Annotated[str, Meta(pattern=r"^[a-z0-9]+://")]
+    `endpoint` and `region` are of S3; an empty endpoint is Amazon's. The key is no setting: it
+    comes as a systemd credential.
+    """
+
+    url: Annotated[str, Meta(pattern=r"^(file:///.|s3://[a-z0-9])")]
+    endpoint: Annotated[str, Meta(pattern=r"^(https?://[^/?#]+/?)?$")]
+    region: str
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,9 +128,14 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All settings of a release."""
+    """All settings of a release.
+
+    `consent`: `none` is asked for, the studio has `asked` for it, or it is `required` of everybody;
+    then nothing is cloned unrecorded either.
+    """
 
     tier: Word
+    consent: Literal["none", "asked", "required"]
     web: Web
     redis: Redis
     store: Store

@@ -289,6 +289,39 @@ PROMPT_CLIPPED = Kind(
     "Move away from the microphone or lower the gain, and record it again.",
 )
 
+CONSENT_MISSING = Kind(
+    "consent_missing",
+    422,
+    "克隆声音之前，需要确认您有权使用它。",
+    "To clone a voice, say first that you may use it.",
+    "请勾选“我可以使用这个声音”；用接口时，请在 consent 字段写明谁同意的。",
+    'Tick "I may use this voice"; over the API, say in the field consent who agreed.',
+)
+TRAIL_UNAVAILABLE = Kind(
+    "trail_unavailable",
+    503,
+    "使用记录无法写入（{reason}），因此不克隆声音。",
+    "The record of who clones which voice cannot be written ({reason}), so nothing is cloned.",
+    "请稍后重试；管理员请检查 /var/log/cosyhost-trail 及其所在的磁盘。",
+    "Try again later; the operator should look at /var/log/cosyhost-trail and its disk.",
+)
+TRAIL_UNREADABLE = Kind(
+    "trail_unreadable",
+    500,
+    "无法读取 {path}：{reason}。",
+    "Cannot read {path}: {reason}.",
+    "请在运行 web 的主机上以 root 运行，或用 --folder 指定所在的文件夹。",
+    "Run it as root on a host that runs the web, or name the folder with --folder.",
+)
+TRAIL_TIME_INVALID = Kind(
+    "trail_time_invalid",
+    422,
+    "“{given}”不是可用的时间。",
+    "{given!r} is no time.",
+    "请写成 2026-11-25 或 2026-11-25T08:30（UTC）。",
+    "Write it as 2026-11-25 or 2026-11-25T08:30, in UTC.",
+)
+
 BODY_TOO_LARGE = Kind(
     "body_too_large",
     413,
@@ -528,10 +561,11 @@ QUEUE_UNAVAILABLE = Kind(
 STORE_UNAVAILABLE = Kind(
     "store_unavailable",
     503,
-    "存储暂时不可用。",
-    "The store cannot be used at the moment.",
-    "请稍后重试。",
-    "Try again later.",
+    "存放音色和输出的存储暂时不可用。",
+    "The store of voices and outputs cannot be reached at the moment.",
+    "请稍后重试，恢复后即可继续；原因见 cosyhost-web 的日志。",
+    "Try again later; it goes on once the store is back. The journal of cosyhost-web has the "
+    "reason.",
 )
 STORAGE_FULL = Kind(
     "storage_full",

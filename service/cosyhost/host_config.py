@@ -65,6 +65,12 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     record: Annotated[str, Meta(pattern="^/")]
 
 
+class Backup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file in which the last backup says how it went; there may be none."""
+
+    record: Annotated[str, Meta(pattern="^/")]
+
+
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All of it."""
 
@@ -74,6 +80,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     service: Service
     gpus: Gpus
     retention: Retention
+    backup: Backup
 
 
 def load(path: Path = DEFAULT_PATH) -> HostConfig:

@@ -96,6 +96,7 @@ def _submit(web: _Web, patience_s: float) -> str:
             "ref_audio": prompt,
             "ref_text": "啊。",
             "seed": 1,
+            "consent": "cosyhost probe: nobody's voice",
         }
         status, said = web.ask("POST", "/v1/jobs", body)
         if status == 202:

@@ -38,6 +38,11 @@ def state_folder() -> Path | None:
     return _folder("STATE_DIRECTORY")
 
 
+def logs_folder() -> Path | None:
+    """The folder in /var/log that is this unit's (systemd.exec(5), LogsDirectory=), if any."""
+    return _folder("LOGS_DIRECTORY")
+
+
 def _folder(name: str) -> Path | None:
     folder = os.environ.get(name)
     return Path(folder.partition(":")[0]) if folder else None

@@ -1,6 +1,6 @@
-"""The audit's frame: which hosts, what is expected of them, and the table at the end.
+"""The audit's frame: which hosts, what is expected of them, and the report at the end.
 
-    pytest tests/audit --inventory=inventories/lan
+    pytest tests/audit --inventory=inventories/lan [--report=DIR]
 
 Without --inventory it takes ANSIBLE_INVENTORY. Nothing on the hosts is changed; one short text is
 spoken on each edge. A host's user must be root or able to use sudo without a password.
@@ -8,10 +8,10 @@ spoken on each edge. A host's user must be root or able to use sudo without a pa
 
 from __future__ import annotations
 
+import datetime
 import os
 import sys
-import unicodedata
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -21,32 +21,20 @@ from testinfra.host import Host
 from tests.audit import connection
 from tests.audit.expected import REPOSITORY, Expected, ask_ansible
 from tests.audit.probe import Answer, Probe
+from tests.audit.report import catalogue, collector, table, waivers
+from tests.audit.report.collector import Collector
+from tests.audit.report.model import Exchange
 
 HERE = Path(__file__).parent
-REPORT = REPOSITORY / "build/audit.xml"
+REPORT = REPOSITORY / "build/audit"
 
 EXPECTED = pytest.StashKey[Expected]()
 CONNECTIONS = pytest.StashKey[Path | None]()
-ROWS = pytest.StashKey[list["Row"]]()
-
-
-class Row:
-    """One line of the table."""
-
-    def __init__(self, item: pytest.Item) -> None:
-        control = item.get_closest_marker("control")
-        self.group = item.path.stem.removeprefix("test_")
-        self.id = control.args[0] if control else "-"
-        self.why = control.kwargs.get("why", "") if control else ""
-        self.check = item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
-        spec = getattr(item, "callspec", None)
-        self.host = spec.params.get("host_name", "-") if spec else "-"
-        self.result = "ok"
-        self.evidence = ""
+COLLECTOR = pytest.StashKey[Collector]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The inventories to audit."""
+    """The inventories to audit, and where the report goes."""
     parser.addoption(
         "--inventory",
         action="append",
@@ -54,22 +42,42 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="PATH",
         help="an Ansible inventory to audit; may be given several times, later ones win",
     )
+    parser.addoption(
+        "--report", default=str(REPORT), metavar="DIR", help="the report's folder: build/audit"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker; alone, the audit writes a JUnit file and shows its own table only."""
+    """Register the markers, read the waivers; alone, the audit shows its own table only."""
     config.addinivalue_line(
-        "markers", "control(id, why): the stable id of a check, and what it protects from"
+        "markers", "control(id, control, why, zh): a row's stable id, and what it protects from"
     )
     config.addinivalue_line("markers", "group(name): the inventory group whose hosts are checked")
-    config.stash[ROWS] = []
+    found = config.stash[COLLECTOR] = Collector(Path(config.getoption("--report", str(REPORT))))
+    config.pluginmanager.register(found)
     here = [Path(argument.partition("::")[0]).resolve() for argument in config.args]
-    if all(path == HERE or HERE in path.parents for path in here):
-        config.option.xmlpath = config.option.xmlpath or str(REPORT)
-        if config.option.tbstyle == "auto":
-            config.option.tbstyle = "no"
-            config.option.reportchars = ""
+    if not all(path == HERE or HERE in path.parents for path in here):
+        return
+    try:
+        ids = {entry.id for entry in catalogue.entries()}
+        listed = waivers.beside(_inventories(config))
+        found.waivers = waivers.read(listed, ids, datetime.date.today())
+        found.folder.mkdir(parents=True, exist_ok=True)
+        # An audit that ends before its report must not leave an older one in its place.
+        for name in (collector.HTML, collector.JSON, collector.JUNIT):
+            (found.folder / name).unlink(missing_ok=True)
+    except (waivers.WaiverError, OSError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from error
+    config.option.xmlpath = config.option.xmlpath or str(found.folder / collector.JUNIT)
+    if config.option.tbstyle == "auto":
+        config.option.tbstyle = "no"
+        config.option.reportchars = ""
+
+
+def _inventories(config: pytest.Config) -> list[Path]:
+    given = config.getoption("--inventory") or os.environ.get("ANSIBLE_INVENTORY", "").split(",")
+    return [Path(path).resolve() for path in given if path]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -78,16 +86,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     config = metafunc.config
     if EXPECTED not in config.stash:
-        given = config.getoption("--inventory")
-        if given:
-            os.environ["ANSIBLE_INVENTORY"] = ",".join(str(Path(path).resolve()) for path in given)
-        if not os.environ.get("ANSIBLE_INVENTORY"):
+        os.environ["ANSIBLE_INVENTORY"] = ",".join(map(str, _inventories(config)))
+        if not os.environ["ANSIBLE_INVENTORY"]:
             raise pytest.UsageError("name an inventory: --inventory=inventories/<tier>")
         os.environ.setdefault("ANSIBLE_CONFIG", str(REPOSITORY / "ansible.cfg"))
         # testinfra calls ansible-inventory by name; ours lies beside this Python.
         os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        config.stash[EXPECTED] = ask_ansible(os.environ["ANSIBLE_INVENTORY"])
-        config.stash[CONNECTIONS] = connection.share(config.stash[EXPECTED].values.values())
+        expected = config.stash[EXPECTED] = ask_ansible(os.environ["ANSIBLE_INVENTORY"])
+        config.stash[CONNECTIONS] = connection.share(expected.values.values())
+        for values in expected.values.values():
+            config.stash[COLLECTOR].redactor.add_variables(values)
     marker = metafunc.definition.get_closest_marker("group")
     group = marker.args[0] if marker else "all"
     hosts = config.stash[EXPECTED].groups.get(group, [])
@@ -103,12 +111,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Carry id and reason into the JUnit file."""
+    """Refuse a check that the report could not name."""
     for item in items:
-        control = item.get_closest_marker("control")
-        if control:
-            item.user_properties.append(("control", control.args[0]))
-            item.user_properties.append(("why", control.kwargs["why"]))
+        if _ours(item):
+            control = item.get_closest_marker("control")
+            lacks = catalogue.wrong(control.args, control.kwargs) if control else "no control"
+            if lacks:
+                raise pytest.UsageError(f"{item.nodeid}: {lacks}")
+
+
+def _ours(item: pytest.Item) -> bool:
+    return HERE in item.path.parents
 
 
 @pytest.fixture(scope="session")
@@ -118,11 +131,12 @@ def expected(pytestconfig: pytest.Config) -> Expected:
 
 
 @pytest.fixture(scope="session")
-def host(host_name: str) -> Host:
+def host(host_name: str, pytestconfig: pytest.Config) -> Host:
     """The host under audit, as root."""
     found: Host = testinfra.get_host(f"ansible://{host_name}")
     if found.run("id -u").stdout.strip() != "0":
         found = testinfra.get_host(f"ansible://{host_name}", sudo=True)
+    pytestconfig.stash[COLLECTOR].watch(host_name, found)
     return found
 
 
@@ -147,58 +161,45 @@ def speech(door: Probe) -> Answer:
     return door.speak()
 
 
+@pytest.fixture
+def tell(pytestconfig: pytest.Config) -> Callable[[str, str], None]:
+    """Give evidence that no command of the host printed: what was asked, what it said."""
+    recorder = pytestconfig.stash[COLLECTOR].recorder
+    return lambda asked, said: recorder.add(Exchange(asked, 0, said))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hear what a check asks its host, from its beginning to its end."""
+    if not _ours(item):
+        return (yield)
+    found = item.config.stash[COLLECTOR]
+    found.begin(item)
+    with found.recorder.frame() as own:
+        outcome = yield
+    found.prove(item, own)
+    return outcome
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note the outcome for the table."""
+    """Note the outcome for the report."""
     report = yield
-    if "host_name" in getattr(item, "fixturenames", ()) and HERE in item.path.parents:
-        rows = item.config.stash[ROWS]
-        if report.when == "setup":
-            rows.append(Row(item))
-        if report.failed:
-            rows[-1].result = "FAIL" if report.when == "call" else "ERROR"
-            rows[-1].evidence = str(call.excinfo.value) if call.excinfo else report.longreprtext
-        elif report.skipped:
-            rows[-1].result = "skipped"
-            rows[-1].evidence = str(call.excinfo.value) if call.excinfo else ""
+    if _ours(item):
+        item.config.stash[COLLECTOR].note(item, call, report)
     return report
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    """The table: group, id, check, host, result; below a failure its evidence."""
-    rows = config.stash[ROWS]
-    if not rows:
+    """The report's files, and the table."""
+    found = config.stash[COLLECTOR]
+    if not found.rows or EXPECTED not in config.stash:
         return
-    write = terminalreporter.write_line
-    heads = ("group", "id", "check", "host", "result")
-    cells = [(row.group, row.id, row.check, row.host, row.result) for row in rows]
-    widths = [max(_width(line[i]) for line in [heads, *cells]) for i in range(len(heads))]
-    write("")
-    write(_line(heads, widths), bold=True)
-    for row, line in zip(rows, cells, strict=True):
-        colour = {"ok": "green", "skipped": "yellow"}.get(row.result, "red")
-        write(_line(line, widths), **{colour: True})
-        if row.result != "ok":
-            for text in [*_evidence(row.evidence), f"why: {row.why}"]:
-                write(f"    {text}")
-    failed = sum(row.result not in ("ok", "skipped") for row in rows)
-    write(f"{len(rows)} checks, {failed} failed", **{"red" if failed else "green": True})
-
-
-def _evidence(text: str) -> list[str]:
-    """What a check found, without what pytest adds of its own."""
-    lines = text.partition("\nassert ")[0].splitlines()
-    return [line[:300] for line in lines[:12]] or ["no evidence was given"]
-
-
-def _width(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(sign) in "WF" else 1 for sign in text)
-
-
-def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    pairs = zip(cells, widths, strict=True)
-    return "  ".join(cell + " " * (width - _width(cell)) for cell, width in pairs).rstrip()
+    document = found.document(config.stash[EXPECTED], _inventories(config))
+    found.write(document)
+    table.show(terminalreporter.write_line, found.rows, document["waivers"])
+    terminalreporter.write_line(f"report: {found.folder / collector.HTML}")

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from testinfra.host import Host
 
+from tests.audit.report.evidence import reword
+
 SCRIPT = Path(__file__).with_name("probe_script.py")
 # Told in both languages, as users write; what the preview engine makes of it takes about 8 s.
 TEXT = "您好，这是一次验收：声音应当清楚、完整。 This is an audit: the voice should be whole."
+CONSENT = "made up for the audit"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,16 @@ class Answer:
     def text(self) -> str:
         """The body as text."""
         return self.body.decode("utf-8", "replace")
+
+    @property
+    def shown(self) -> str:
+        """Status, headers and text, as evidence; a cookie would let its reader in."""
+        lines = [f"HTTP {self.status}, {len(self.body)} bytes in {self.reads} pieces"]
+        lines += [f"{k}: {v}" for k, v in self.headers.items() if k != "set-cookie"]
+        kind = self.headers.get("content-type", "")
+        if "content-encoding" not in self.headers and re.search("text|json|xml", kind):
+            lines += ["", self.text]
+        return "\n".join(lines)
 
     @property
     def brief(self) -> str:
@@ -72,9 +85,10 @@ class Probe:
              "json": json_body, "head_only": head_only}
         )  # fmt: skip
 
-    def speak(self) -> Answer:
+    def speak(self, consent: str = CONSENT) -> Answer:
         """A text, spoken with a made-up prompt audio."""
-        body = {"input": TEXT, "mode": "cross_lingual", "response_format": "wav", "seed": 1}
+        body = {"input": TEXT, "mode": "cross_lingual", "response_format": "wav", "seed": 1,
+                "consent": consent}  # fmt: skip
         return self._run({"path": "/v1/audio/speech", "method": "POST", "json": body,
                           "headers": {}, "prompt_s": 5})  # fmt: skip
 
@@ -86,7 +100,19 @@ class Probe:
             pytest.fail(f"{self.address}:{self.port} cannot be asked: {said}")
         document = json.loads(ran.stdout)
         document["body"] = base64.b64decode(document["body"])
-        return Answer(**document)
+        answer = Answer(**document)
+        reword(ran, self._told(request), answer.shown)
+        return answer
+
+    def _told(self, request: dict[str, Any]) -> str:
+        """A request in words."""
+        parts = [f"{request['method']} http://{self.address}:{self.port}{request['path']}"]
+        parts += [f"{name}: {value}" for name, value in request["headers"].items()]
+        if request.get("zeros"):
+            parts.append(f"{request['zeros']} bytes, all of them zero")
+        if request.get("json"):
+            parts.append(json.dumps(request["json"], ensure_ascii=False))
+        return "  ".join(parts)
 
 
 def split_address(listen: str) -> tuple[str, int]:

@@ -43,7 +43,12 @@ def rule_names(groups: list[dict[str, Any]]) -> list[str]:
     )
 
 
-@pytest.mark.control("ALERT-TARGETS", why="what cannot be scraped is not watched")
+@pytest.mark.control(
+    "ALERT-TARGETS",
+    "monitoring",
+    why="what cannot be scraped is not watched",
+    zh="抓取不到的目标就没有被监控",
+)
 def test_every_target_is_up(prometheus: Probe, values: dict[str, Any]) -> None:
     targets = asked(prometheus, "targets?state=active")["activeTargets"]
     wrong = [
@@ -58,7 +63,12 @@ def test_every_target_is_up(prometheus: Probe, values: dict[str, Any]) -> None:
     assert found == wanted, f"missing {sorted(wanted - found)}, too many {sorted(found - wanted)}"
 
 
-@pytest.mark.control("ALERT-RULES", why="a rule that was taken out goes on waking people up")
+@pytest.mark.control(
+    "ALERT-RULES",
+    "monitoring",
+    why="a rule that was taken out goes on waking people up",
+    zh="已删除的规则若仍在运行，还会半夜叫醒人",
+)
 def test_the_rules_are_those_of_the_files(prometheus: Probe, values: dict[str, Any]) -> None:
     given = Path(str(values["prometheus_rules"]))
     folder = given if given.is_dir() else REPOSITORY / "files/prometheus/rules"
@@ -68,7 +78,12 @@ def test_the_rules_are_those_of_the_files(prometheus: Probe, values: dict[str, A
     assert found == wanted, f"differ in {sorted(set(found) ^ set(wanted))}"
 
 
-@pytest.mark.control("ALERT-RULE-ERRORS", why="an alert that cannot be worked out cannot fire")
+@pytest.mark.control(
+    "ALERT-RULE-ERRORS",
+    "monitoring",
+    why="an alert that cannot be worked out cannot fire",
+    zh="算不出来的告警不会触发",
+)
 def test_no_rule_ends_in_an_error(prometheus: Probe) -> None:
     wrong = [
         f"{rule['name']}: {rule.get('lastError')}"
@@ -79,7 +94,12 @@ def test_no_rule_ends_in_an_error(prometheus: Probe) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.control("ALERT-CONFIG", why="a refused configuration shows at the next start only")
+@pytest.mark.control(
+    "ALERT-CONFIG",
+    "monitoring",
+    why="a refused configuration shows at the next start only",
+    zh="被拒绝的配置要到下次启动才会暴露",
+)
 def test_the_configurations_were_taken(prometheus: Probe) -> None:
     for program in ("prometheus", "alertmanager"):
         series = asked(prometheus, f"query?query={program}_config_last_reload_successful")["result"]
@@ -88,7 +108,12 @@ def test_the_configurations_were_taken(prometheus: Probe) -> None:
         assert not wrong, f"{program} on {', '.join(wrong)} goes on with an old configuration"
 
 
-@pytest.mark.control("ALERT-WAY", why="an alert that does not reach Alertmanager reaches nobody")
+@pytest.mark.control(
+    "ALERT-WAY",
+    "monitoring",
+    why="an alert that does not reach Alertmanager reaches nobody",
+    zh="到不了 Alertmanager 的告警没有人会收到",
+)
 def test_alertmanager_hears_the_watchdog(
     prometheus: Probe, host: Host, values: dict[str, Any]
 ) -> None:
@@ -102,7 +127,12 @@ def test_alertmanager_hears_the_watchdog(
     pytest.fail("Alertmanager has no Watchdog: Prometheus does not reach it")
 
 
-@pytest.mark.control("ALERT-LISTEN", why="none of these programs asks who is there")
+@pytest.mark.control(
+    "ALERT-LISTEN",
+    "network",
+    why="none of these programs asks who is there",
+    zh="这些程序都不验证来者是谁",
+)
 def test_monitoring_listens_at_its_addresses_only(
     prometheus: Probe, host: Host, values: dict[str, Any]
 ) -> None:
@@ -122,7 +152,12 @@ def test_monitoring_listens_at_its_addresses_only(
     assert there == wanted, f"listens at {sorted(there)}, should at {sorted(wanted)}"
 
 
-@pytest.mark.control("ALERT-SECRETS", why="who has a receiver's address can write in its name")
+@pytest.mark.control(
+    "ALERT-SECRETS",
+    "access",
+    why="who has a receiver's address can write in its name",
+    zh="拿到接收地址的人可以冒名发消息",
+)
 def test_receivers_are_not_readable_by_others(prometheus: Probe, host: Host) -> None:
     said = host.check_output("stat --format='%a %U %G' /etc/cosyhost/alertmanager/alertmanager.yml")
     assert said == "640 root prometheus", f"alertmanager.yml: {said}"

@@ -24,14 +24,24 @@ def grafana(host: Host, values: dict[str, Any]) -> Probe:
     return Probe(host, address, int(port))
 
 
-@pytest.mark.control("GRAFANA-CLOSED", why="dashboards show who uses the service, and when")
+@pytest.mark.control(
+    "GRAFANA-CLOSED",
+    "access",
+    why="dashboards show who uses the service, and when",
+    zh="仪表盘会显示谁在何时使用服务",
+)
 def test_grafana_asks_who_is_there(grafana: Probe) -> None:
     health, search = grafana.ask("/api/health"), grafana.ask("/api/search")
     assert health.status == 200, f"/api/health {health.brief}"
     assert search.status == 401, f"/api/search without a password {search.brief}"
 
 
-@pytest.mark.control("GRAFANA-LISTEN", why="it has no TLS: passwords would cross the network open")
+@pytest.mark.control(
+    "GRAFANA-LISTEN",
+    "network",
+    why="it has no TLS: passwords would cross the network open",
+    zh="它没有 TLS，密码会在网络上明文传输",
+)
 def test_grafana_listens_at_its_address_only(
     grafana: Probe, host: Host, values: dict[str, Any]
 ) -> None:
@@ -43,7 +53,12 @@ def test_grafana_listens_at_its_address_only(
     assert there == {values["grafana_listen"]}, f"listens at {sorted(there)}"
 
 
-@pytest.mark.control("GRAFANA-FILES", why="an old dashboard asks for what is measured no longer")
+@pytest.mark.control(
+    "GRAFANA-FILES",
+    "versions",
+    why="an old dashboard asks for what is measured no longer",
+    zh="旧仪表盘查询的是已不再采集的指标",
+)
 def test_the_dashboards_are_those_of_this_checkout(grafana: Probe, host: Host) -> None:
     wanted = {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()

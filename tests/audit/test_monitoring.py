@@ -41,7 +41,12 @@ def scraped(host: Host, values: dict[str, Any]) -> list[Any]:
     return found
 
 
-@pytest.mark.control("MON-EXPORTER", why="a blind exporter shows a well host, whatever it has")
+@pytest.mark.control(
+    "MON-EXPORTER",
+    "monitoring",
+    why="a blind exporter shows a well host, whatever it has",
+    zh="失明的采集器会把任何主机都显示为正常",
+)
 def test_the_exporter_tells_what_the_kernel_counts(scraped: list[Any]) -> None:
     text, before, after = scraped
     failed = re.findall(r'^cosyhost_exporter_collector_up\{collector="(\w+)"\} 0$', text, re.M)
@@ -57,7 +62,9 @@ def test_the_exporter_tells_what_the_kernel_counts(scraped: list[Any]) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.control("MON-EXPORTER-BIND", why="it asks nobody for a password")
+@pytest.mark.control(
+    "MON-EXPORTER-BIND", "network", why="it asks nobody for a password", zh="它不向任何人要密码"
+)
 def test_the_exporter_listens_at_its_address_only(host: Host, values: dict[str, Any]) -> None:
     if not values["exporter_enabled"]:
         pytest.skip("the exporter is off here")
@@ -66,7 +73,12 @@ def test_the_exporter_listens_at_its_address_only(host: Host, values: dict[str, 
     assert there == wanted, f"listens at {sorted(there)}, should at {sorted(wanted)}"
 
 
-@pytest.mark.control("LINK-SPEED", why="one broken pair makes a gigabit port a tenth of it")
+@pytest.mark.control(
+    "LINK-SPEED",
+    "network",
+    why="one broken pair makes a gigabit port a tenth of it",
+    zh="一对坏线会让千兆口只剩十分之一",
+)
 def test_no_link_is_below_nominal_or_half_duplex(scraped: list[Any]) -> None:
     rows = SERIES.findall(scraped[0])
     told = {(name, device): float(value) for name, device, _, value in rows}

@@ -27,7 +27,12 @@ def setting(host: Host, values: dict[str, Any], name: str) -> str:
     return lines[1] if len(lines) > 1 else " ".join(lines)
 
 
-@pytest.mark.control("QUEUE-BIND", why="an open Redis is found within minutes and misused")
+@pytest.mark.control(
+    "QUEUE-BIND",
+    "network",
+    why="an open Redis is found within minutes and misused",
+    zh="对外开放的 Redis 几分钟内就会被发现并滥用",
+)
 def test_the_queue_listens_at_its_addresses_only(host: Host, values: dict[str, Any]) -> None:
     port = int(values["redis_port"])
     there = {address for (address, at), process in listeners(host) if at == port}
@@ -35,7 +40,12 @@ def test_the_queue_listens_at_its_addresses_only(host: Host, values: dict[str, A
     assert there == wanted, f"listens at {sorted(there)}, should at {sorted(wanted)}"
 
 
-@pytest.mark.control("QUEUE-PASSWORD", why="any process of the host could read the jobs otherwise")
+@pytest.mark.control(
+    "QUEUE-PASSWORD",
+    "access",
+    why="any process of the host could read the jobs otherwise",
+    zh="否则主机上任何进程都能读取任务",
+)
 def test_the_queue_needs_its_password(host: Host, values: dict[str, Any]) -> None:
     bare = ask(host, values, "ping", password=False)
     assert "NOAUTH" in bare, f"without a password it said {bare!r}"
@@ -47,7 +57,12 @@ def test_the_queue_needs_its_password(host: Host, values: dict[str, Any]) -> Non
     )
 
 
-@pytest.mark.control("QUEUE-LOG", why="without the log a killed Redis lost 48 to 52 jobs of 200")
+@pytest.mark.control(
+    "QUEUE-LOG",
+    "storage",
+    why="without the log a killed Redis lost 48 to 52 jobs of 200",
+    zh="没有日志时，被杀掉的 Redis 在 200 个任务中丢失 48 到 52 个",
+)
 def test_the_queue_writes_its_log(host: Host, values: dict[str, Any]) -> None:
     said = {name: setting(host, values, name) for name in ("appendonly", "appendfsync")}
     assert said == {"appendonly": "yes", "appendfsync": "everysec"}, said
@@ -55,7 +70,12 @@ def test_the_queue_writes_its_log(host: Host, values: dict[str, Any]) -> None:
     assert "aof_last_write_status:ok" in status, status
 
 
-@pytest.mark.control("QUEUE-EVICTION", why="a full queue must refuse new jobs, not drop old ones")
+@pytest.mark.control(
+    "QUEUE-EVICTION",
+    "limits",
+    why="a full queue must refuse new jobs, not drop old ones",
+    zh="队列满了应拒绝新任务，而不是丢弃旧任务",
+)
 def test_the_queue_never_drops_a_job(host: Host, values: dict[str, Any]) -> None:
     policy = setting(host, values, "maxmemory-policy")
     assert policy == "noeviction", policy

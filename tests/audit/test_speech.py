@@ -23,7 +23,12 @@ STALE_S = 20
 QUICK_S, SLOW_S = 0.03, 0.4
 
 
-@pytest.mark.control("SPEECH-READY", why="ready means that a job sent now would be spoken")
+@pytest.mark.control(
+    "SPEECH-READY",
+    "service",
+    why="ready means that a job sent now would be spoken",
+    zh="就绪意味着此刻提交的任务会被合成",
+)
 def test_the_service_says_it_is_ready(door: Probe, expected: Expected) -> None:
     wanted, at_least = 0, False
     for host in expected.groups["worker"]:
@@ -43,7 +48,12 @@ def test_the_service_says_it_is_ready(door: Probe, expected: Expected) -> None:
     assert enough, f"{document['workers']} of {wanted} children work"
 
 
-@pytest.mark.control("SPEECH-AUDIO", why="every part can be well and the whole still be silent")
+@pytest.mark.control(
+    "SPEECH-AUDIO",
+    "service",
+    why="every part can be well and the whole still be silent",
+    zh="各部分都正常，整体仍可能无声",
+)
 def test_a_text_is_spoken_in_plausible_length(speech: Answer) -> None:
     assert speech.status == 200, speech.brief
     head, seconds = speech.body[:WAV_HEAD_BYTES], wav_seconds(speech.body)
@@ -56,7 +66,12 @@ def test_a_text_is_spoken_in_plausible_length(speech: Answer) -> None:
     assert loudest > 1000, f"it is silent: no sample beyond {loudest}"
 
 
-@pytest.mark.control("SPEECH-LABEL", why="nobody may take the preview for a clone, or the reverse")
+@pytest.mark.control(
+    "SPEECH-LABEL",
+    "service",
+    why="nobody may take the preview for a clone, or the reverse",
+    zh="任何人都不应把预览当作克隆，反之亦然",
+)
 def test_the_speech_says_what_made_it(speech: Answer, values: dict[str, Any]) -> None:
     engine = str(values["engine_kind"])
     said = speech.headers.get("x-cosyhost-engine", "no header")
@@ -76,7 +91,12 @@ def test_the_speech_says_what_made_it(speech: Answer, values: dict[str, Any]) ->
     assert (aigc["ContentPropagator"], aigc["PropagateID"]) == (producer, job), aigc
 
 
-@pytest.mark.control("SPEECH-MARK", why="who hears it must be told, where the tier asks for that")
+@pytest.mark.control(
+    "SPEECH-MARK",
+    "service",
+    why="who hears it must be told, where the tier asks for that",
+    zh="层级要求时，听到的人必须被告知",
+)
 def test_the_speech_has_the_sign_that_the_tier_asks_for(
     speech: Answer, values: dict[str, Any]
 ) -> None:
@@ -84,13 +104,23 @@ def test_the_speech_has_the_sign_that_the_tier_asks_for(
     assert place == wanted, f"service_audible_mark is {wanted}, heard: {place}"
 
 
-@pytest.mark.control("SPEECH-TIMING", why="users must see where their seconds went")
+@pytest.mark.control(
+    "SPEECH-TIMING",
+    "service",
+    why="users must see where their seconds went",
+    zh="用户必须看到时间花在了哪里",
+)
 def test_the_answer_says_where_the_seconds_went(speech: Answer) -> None:
     timing = speech.headers.get("server-timing", "none")
     assert all(f"{phase};dur=" in timing for phase in ("upload", "queue")), timing
 
 
-@pytest.mark.control("SPEECH-STREAM", why="the first sound must not wait for the last")
+@pytest.mark.control(
+    "SPEECH-STREAM",
+    "transport",
+    why="the first sound must not wait for the last",
+    zh="第一段声音不应等待最后一段",
+)
 def test_the_speech_comes_in_pieces(speech: Answer) -> None:
     assert "content-length" not in speech.headers, "it was sent whole"
     assert speech.reads > 1, f"{len(speech.body)} bytes came at once"

@@ -48,7 +48,12 @@ def units(host: Host, expected: Expected, host_name: str, values: dict[str, Any]
     return {block["Id"]: block for block in blocks}
 
 
-@pytest.mark.control("UNIT-ACTIVE", why="a part that is not running serves nobody")
+@pytest.mark.control(
+    "UNIT-ACTIVE",
+    "service",
+    why="a part that is not running serves nobody",
+    zh="没有运行的部件不服务任何人",
+)
 def test_every_unit_is_running(units: dict[str, Any]) -> None:
     wrong = {
         name: f"{unit['ActiveState']} ({unit['SubState']})"
@@ -58,13 +63,44 @@ def test_every_unit_is_running(units: dict[str, Any]) -> None:
     assert not wrong, _listed(wrong)
 
 
-@pytest.mark.control("UNIT-ENABLED", why="what is not enabled is gone after the next boot")
+@pytest.mark.control(
+    "UNIT-ENABLED",
+    "service",
+    why="what is not enabled is gone after the next boot",
+    zh="未设为自启的部件在下次开机后就消失",
+)
 def test_every_unit_is_enabled(units: dict[str, Any]) -> None:
     wrong = {n: u["UnitFileState"] for n, u in units.items() if u["UnitFileState"] != "enabled"}
     assert not wrong, _listed(wrong)
 
 
-@pytest.mark.control("UNIT-USER", why="a break-in gets no further than its process's user")
+@pytest.mark.control(
+    "UNIT-TIMERS",
+    "service",
+    why="what waits for the clock or a file is missed only when it was needed",
+    zh="等待时钟或文件的部件，只有在需要时才会发现它不在",
+)
+def test_timers_and_paths_are_enabled_and_wait(host: Host, values: dict[str, Any]) -> None:
+    names = ["retention.timer", "retention.path"] if values["retention_enabled"] else []
+    here = values["service_web_enabled"] and values["service_worker_enabled"]
+    if here and values["service_restart_button"] != "nobody":
+        names.append("restart.path")
+    if not names:
+        pytest.skip("nothing waits on this host")
+    wrong = {}
+    for name in (f"cosyhost-{name}" for name in names):
+        said = host.run("systemctl is-enabled %s; systemctl is-active %s", name, name).stdout
+        if said.split() != ["enabled", "active"]:
+            wrong[name] = " and ".join(said.split())
+    assert not wrong, _listed(wrong)
+
+
+@pytest.mark.control(
+    "UNIT-USER",
+    "access",
+    why="a break-in gets no further than its process's user",
+    zh="入侵者最多得到该进程用户的权限",
+)
 def test_every_process_has_its_own_user(host: Host, units: dict[str, Any]) -> None:
     wrong = {}
     for name in units:
@@ -86,7 +122,12 @@ def test_every_process_has_its_own_user(host: Host, units: dict[str, Any]) -> No
     assert not wrong, _listed(wrong)
 
 
-@pytest.mark.control("UNIT-LOOP", why="a process that comes up and dies again looks alive")
+@pytest.mark.control(
+    "UNIT-LOOP",
+    "service",
+    why="a process that comes up and dies again looks alive",
+    zh="反复启动又退出的进程看起来像是正常的",
+)
 def test_no_unit_restarts_in_a_loop(host: Host, units: dict[str, Any]) -> None:
     uptime_s = float(host.check_output("cut -d' ' -f1 /proc/uptime"))
     wrong = {}
@@ -98,7 +139,12 @@ def test_no_unit_restarts_in_a_loop(host: Host, units: dict[str, Any]) -> None:
     assert not wrong, _listed(wrong)
 
 
-@pytest.mark.control("UNIT-SANDBOX", why="uploads of strangers are decoded in these processes")
+@pytest.mark.control(
+    "UNIT-SANDBOX",
+    "access",
+    why="uploads of strangers are decoded in these processes",
+    zh="陌生人的上传在这些进程里解码",
+)
 def test_the_service_runs_in_its_sandbox(units: dict[str, Any]) -> None:
     want = {"ProtectSystem": "strict", "NoNewPrivileges": "yes", "CapabilityBoundingSet": ""}
     wrong = {
@@ -111,13 +157,23 @@ def test_the_service_runs_in_its_sandbox(units: dict[str, Any]) -> None:
     assert not wrong, _listed(wrong)
 
 
-@pytest.mark.control("UNIT-FAILED", why="a failed unit is a fault that nobody has looked at")
+@pytest.mark.control(
+    "UNIT-FAILED",
+    "service",
+    why="a failed unit is a fault that nobody has looked at",
+    zh="失败的单元是没有人看过的故障",
+)
 def test_no_unit_of_the_host_has_failed(host: Host) -> None:
     failed = host.check_output("systemctl list-units --failed --plain --no-legend")
     assert not failed, failed
 
 
-@pytest.mark.control("HOST-DOCTOR", why="what the host itself knows to be wrong is found first")
+@pytest.mark.control(
+    "HOST-DOCTOR",
+    "service",
+    why="what the host itself knows to be wrong is found first",
+    zh="主机自己知道的问题应最先发现",
+)
 def test_the_doctor_finds_no_fault(host: Host, values: dict[str, Any]) -> None:
     if not values["exporter_enabled"]:
         pytest.skip("the doctor comes with the exporter, which is off here")

@@ -37,7 +37,12 @@ def parts(values: dict[str, Any]) -> list[str]:
     return [part for part in ("web", "worker") if values[f"service_{part}_enabled"]]
 
 
-@pytest.mark.control("RELEASE-WHOLE", why="a half-installed release fails when it is needed")
+@pytest.mark.control(
+    "RELEASE-WHOLE",
+    "versions",
+    why="a half-installed release fails when it is needed",
+    zh="装了一半的版本会在需要时出错",
+)
 def test_current_points_to_a_complete_release(host: Host, values: dict[str, Any]) -> None:
     target = host.check_output(f"readlink {ROOT}/current")
     assert re.fullmatch(r"releases/[^/]+", target), f"current points to {target!r}"
@@ -48,7 +53,12 @@ def test_current_points_to_a_complete_release(host: Host, values: dict[str, Any]
     assert said.rc == 0, said.stdout + said.stderr
 
 
-@pytest.mark.control("RELEASE-ID", why="the name of a release says what it is made of")
+@pytest.mark.control(
+    "RELEASE-ID",
+    "versions",
+    why="the name of a release says what it is made of",
+    zh="版本的名称说明它由什么构成",
+)
 def test_the_release_is_named_after_its_contents(host: Host, values: dict[str, Any]) -> None:
     name = host.check_output(f"basename $(readlink {ROOT}/current)")
     document = json.loads(host.check_output(f"cat {ROOT}/current/RELEASE.json"))
@@ -60,7 +70,12 @@ def test_the_release_is_named_after_its_contents(host: Host, values: dict[str, A
     assert name.endswith(f"-{digest}"), f"{name} has contents of {digest}"
 
 
-@pytest.mark.control("RELEASE-UNITS", why="units of another release start what is not there")
+@pytest.mark.control(
+    "RELEASE-UNITS",
+    "versions",
+    why="units of another release start what is not there",
+    zh="属于其他版本的单元会启动不存在的程序",
+)
 def test_the_units_are_those_of_the_release(host: Host, values: dict[str, Any]) -> None:
     names = {"web": "cosyhost-web.service", "worker": "cosyhost-worker@.service"}
     for part in parts(values):
@@ -69,7 +84,12 @@ def test_the_units_are_those_of_the_release(host: Host, values: dict[str, Any]) 
         assert said.rc == 0, said.stdout + said.stderr
 
 
-@pytest.mark.control("RELEASE-PINS", why="what was tested is what runs, to the version")
+@pytest.mark.control(
+    "RELEASE-PINS",
+    "versions",
+    why="what was tested is what runs, to the version",
+    zh="测试过什么就运行什么，精确到版本",
+)
 def test_installed_packages_equal_the_pins(host: Host, values: dict[str, Any]) -> None:
     wrong = []
     for part in parts(values):
@@ -84,7 +104,12 @@ def test_installed_packages_equal_the_pins(host: Host, values: dict[str, Any]) -
     assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.control("RELEASE-LOCKS", why="pins without hashes can be anything")
+@pytest.mark.control(
+    "RELEASE-LOCKS",
+    "versions",
+    why="pins without hashes can be anything",
+    zh="没有哈希的版本锁定可以是任何东西",
+)
 def test_the_release_was_made_with_the_hash_locks(host: Host, values: dict[str, Any]) -> None:
     for part in parts(values):
         lock = (REPOSITORY / "files/requirements" / f"{part}.txt").read_bytes()
@@ -92,7 +117,12 @@ def test_the_release_was_made_with_the_hash_locks(host: Host, values: dict[str, 
         assert there == hashlib.sha256(lock).hexdigest(), f"{part}.txt is another one: run site.yml"
 
 
-@pytest.mark.control("RELEASE-CELERY", why="Celery 5.7.0 loses its worker when Redis hangs up")
+@pytest.mark.control(
+    "RELEASE-CELERY",
+    "versions",
+    why="Celery 5.7.0 loses its worker when Redis hangs up",
+    zh="Redis 断开时 Celery 5.7.0 会失去它的工作进程",
+)
 def test_celery_is_the_version_that_loses_no_job(host: Host, values: dict[str, Any]) -> None:
     for part in parts(values):
         said = host.check_output(

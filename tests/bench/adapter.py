@@ -192,7 +192,7 @@ def worker(children: int) -> Iterator[Jobs]:
         client = stack.enter_context(deployment(folder, changes))
         client.post(
             "/v1/audio/voices",
-            data={"name": "bench", "ref_text": prompts.TRANSCRIPT},
+            data={"name": "bench", "ref_text": prompts.TRANSCRIPT, "consent": "bench"},
             files={"audio_sample": ("prompt.wav", prompts.good())},
         ).raise_for_status()
         yield Jobs(client, redis.Redis.from_url(load(folder / "cosyhost.toml").redis.url))

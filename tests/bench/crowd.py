@@ -42,7 +42,7 @@ VOICE_S, VOICES = 15, 12
 FIRST_ADDRESS = 101  # of the light ones, in the testbed's subnet
 # Chromium asks for it beside the page, where Playwright does not see it.
 ICON = Asked("GET", "/favicon.ico", None, "", held=False)
-LOG = "/var/log/nginx/cosyhost-access.log"
+LOG = "/var/log/cosyhost/nginx-access.log"
 
 
 def voice(seed: int) -> bytes:

@@ -42,6 +42,8 @@ url = ""
 expected = 0
 [retention]
 record = "/nowhere/last.json"
+[backup]
+record = "/nowhere/backup.json"
 """
 SCRAPE = f"""
 import http.client, time

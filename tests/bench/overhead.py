@@ -122,7 +122,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name, deployment(Path(name)) as client:
         made = client.post(
             "/v1/audio/voices",
-            data={"name": "bench", "ref_text": prompts.TRANSCRIPT},
+            data={"name": "bench", "ref_text": prompts.TRANSCRIPT, "consent": "bench"},
             files={"audio_sample": ("prompt.wav", prompts.good())},
         )
         made.raise_for_status()

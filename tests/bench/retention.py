@@ -26,11 +26,11 @@ DAY_S = 86400.0
 RUNS = 3
 
 OURS = """
-import sys, time
+import sys, time, types
 from cosyhost.retention import Policy, run
 from cosyhost.retention.places import place_of
 age, quota = int(sys.argv[2]), int(sys.argv[3])
-with place_of("file://" + sys.argv[1]) as place:
+with place_of(types.SimpleNamespace(url="file://" + sys.argv[1])) as place:
     report = run(place, Policy(age, quota, 0), now=time.time())
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
 """

@@ -63,8 +63,13 @@ class Visitor:
         """A recording, and what it says."""
         payload = FilePayload(name="voice.wav", mimeType="audio/wav", buffer=data or sounds.wav(4))
         self.page.set_input_files("#cosy-prompt input[type=file]", payload)
+        self.agrees()
         if transcript:
             self.page.get_by_label("Prompt text").fill(transcript)
+
+    def agrees(self) -> None:
+        """Tick that the voice may be used."""
+        self.page.locator("#consent input").check()
 
     def writes(self, text: str = TEXT) -> None:
         """What is to be spoken."""
@@ -86,7 +91,6 @@ class Visitor:
         """Store the recording under a name."""
         self.page.get_by_text("Keep this recording as a voice").click()
         self.page.get_by_label("Name", exact=True).fill(name)
-        self.page.get_by_label("The speaker agreed").check()
         self.page.get_by_role("button", name="Save voice").click()
         expect(self.page.locator(".cf-told")).to_have_text(f"Saved: {name}", timeout=15_000)
 
@@ -190,6 +194,7 @@ def test_what_the_service_refuses_is_shown_in_its_words(visit: Open) -> None:
         "#cosy-prompt input[type=file]",
         FilePayload(name="voice.wav", mimeType="audio/wav", buffer=sounds.wav(4)),
     )
+    visitor.agrees()
     visitor.page.get_by_label("提示文本").fill("内容")
     visitor.writes("<|endofprompt|>你好")
     visitor.generate()
@@ -268,7 +273,7 @@ def test_a_voice_is_kept_heard_renamed_made_default_used_and_deleted(visit: Open
     wishes = posted(visitor)
     page.get_by_text("Keep this recording as a voice").click()
     page.get_by_role("button", name="Save voice").click()
-    expect(page.locator(".cf-told")).to_contain_text("agreed")
+    expect(page.locator(".cf-told")).to_contain_text("prompt_missing")
     page.get_by_text("Keep this recording as a voice").click()
     visitor.gives()
     visitor.keeps("Anna B")
@@ -388,6 +393,7 @@ def test_a_phone_scrolls_one_way_and_has_room_for_thumbs(visit: Open) -> None:
         "#cosy-prompt input[type=file]",
         FilePayload(name="我的录音.wav", mimeType="audio/wav", buffer=sounds.wav(9)),
     )
+    visitor.agrees()
     page.get_by_label("提示文本").fill(prompts.TRANSCRIPT)
     visitor.writes("今天的天气真好，我们一起去公园走走吧。")
     visitor.generate()
@@ -411,6 +417,7 @@ def test_it_looks_like_one_page(visit: Open, locale: str) -> None:
         "#cosy-prompt input[type=file]",
         FilePayload(name="voice.wav", mimeType="audio/wav", buffer=sounds.wav(8)),
     )
+    visitor.agrees()
     page.locator("#prompt-text textarea").fill(prompts.TRANSCRIPT)
     page.locator("#examples button").nth(1 if locale == "en-GB" else 0).click()
     visitor.generate()

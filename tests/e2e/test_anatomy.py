@@ -13,7 +13,7 @@ import httpx
 from tests.e2e import voice
 from tests.e2e.tier import Tier
 
-LOG = "/var/log/nginx/cosyhost-access.log"
+LOG = "/var/log/cosyhost/nginx-access.log"
 # What lies in the buffers of nginx and of both kernels counts as sent and as taken.
 BUFFERED_BYTES = 400_000
 

@@ -76,6 +76,7 @@ def language(page: Page) -> str:
 def test_an_uploaded_prompt_and_a_text_are_heard(page: Page, lan: Tier, recording: Path) -> None:
     expect(page.locator("#preview")).to_contain_text(PREVIEW[language(page)])
     page.locator("#cosy-prompt input[type=file]").set_input_files(recording)
+    page.locator("#consent input").check()
     page.locator("#text textarea").fill(voice.TEXT)
     page.locator("#prompt-text textarea").fill(prompts.TRANSCRIPT)
     # No waiting for the upload: the job begins when it is complete.
@@ -93,6 +94,7 @@ def test_an_uploaded_prompt_and_a_text_are_heard(page: Page, lan: Tier, recordin
 
 def test_text_and_job_outlive_a_reload(page: Page, recording: Path) -> None:
     page.locator("#cosy-prompt input[type=file]").set_input_files(recording)
+    page.locator("#consent input").check()
     page.locator("#text textarea").fill(voice.TEXT)
     page.locator("#prompt-text textarea").fill(prompts.TRANSCRIPT)
     page.locator("#generate").click()

@@ -53,6 +53,7 @@ def made(lan: Tier, tmp_path_factory: pytest.TempPathFactory) -> Made:
     _, values = standin.bring(lan.host, tmp_path_factory.mktemp("upstream"))
     values["engine_pip_args"] = ["--find-links", WHEELHOUSE]
     grafana = package.deb(tmp_path_factory.mktemp("grafana"))  # a STAND-IN for it too
+    values["backup_repository"] = "/srv/backup"  # no place for one, but restic must come along
     values["grafana_source"] = "package"
     values["grafana_package"] = str(grafana)
     values["grafana_package_sha256"] = package.sha256(grafana)
@@ -176,6 +177,9 @@ def test_a_host_without_a_way_out_comes_to_speak(
     health = "http://127.0.0.1:3000/api/health"
     ask = f"from urllib.request import urlopen; print(urlopen('{health}').status)"
     assert offline.host.run("python3", "-c", ask).stdout == "200\n"
+    saved = offline.play("backup", *arguments)
+    assert saved.rc == 0, saved.tail
+    assert "voice-lan: snapshot " in saved.said
     again = offline.provision(*arguments)
     assert again.recap("voice-lan")["changed"] == 0, again.tail
     assert offline.host.run("ip", "route", "show", "default").stdout == ""

@@ -19,7 +19,7 @@ from tests.testbed import Settings, Testbed
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`(make [^`]+)`")
-# What runs these tests, or is run by hand because it takes an idle machine.
+# What runs these tests, is run by hand because it takes an idle machine, or needs what is fetched.
 RUN_ELSEWHERE = {
     "make test",
     "make bench BENCH=provision",
@@ -31,6 +31,7 @@ RUN_ELSEWHERE = {
     "make bench BENCH=adapter",
     "make bench BENCH=faults",
     "make bench BENCH=exporter",
+    "make vuln DB=build/osv",
     "make bench BENCH=monitoring",
     "make bench BENCH=retention",
 }

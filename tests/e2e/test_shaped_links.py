@@ -73,6 +73,7 @@ class Person:
         self.widget.get_by_role("button").first.hover()
         self.page.wait_for_timeout(1500)
         self.widget.locator("input[type=file]").set_input_files(file)
+        self.page.locator("#consent input").check()
 
     def writes(self) -> None:
         """What is to be said, and what the recording says."""

@@ -12,11 +12,16 @@ GONE = (
     "/etc/systemd/system/cosyhost-exporter.service", "/usr/local/bin/cosyhost",
     "/etc/tmpfiles.d/cosyhost.conf", "/etc/sysctl.d/60-cosyhost.conf",
     "/etc/systemd/system/cosyhost-grafana.service", "/var/cache/cosyhost-grafana",
+    "/etc/tmpfiles.d/cosyhost-outputs.conf",
+    "/etc/systemd/system/cosyhost-.service.d", "/etc/systemd/journald@cosyhost.conf",
+    "/etc/systemd/system/redis-server@cosyhost.service.d", "/var/log/cosyhost",
+    "/var/lib/cosyhost-logrotate",
 )  # fmt: skip
 
 DATA = (
     "/var/lib/cosyhost", "/var/lib/redis/cosyhost", "/var/lib/cosyhost-prometheus",
     "/var/lib/cosyhost-alertmanager", "/var/lib/private/cosyhost-grafana",
+    "/var/log/cosyhost-trail",
 )  # fmt: skip
 
 
@@ -37,7 +42,7 @@ def test_uninstall_leaves_data_only(demo: Tier, prompt: bytes) -> None:
     with demo.client() as client:
         made = client.post(
             "/v1/audio/voices",
-            data={"name": "kept", "ref_text": prompts.TRANSCRIPT},
+            data={"name": "kept", "ref_text": prompts.TRANSCRIPT, "consent": "test"},
             files={"audio_sample": ("prompt.wav", prompt)},
         )
     assert made.status_code == 200, made.text
@@ -46,6 +51,7 @@ def test_uninstall_leaves_data_only(demo: Tier, prompt: bytes) -> None:
     assert run.rc == 0, run.tail
     assert found(demo, *GONE) == []
     assert processes(demo) == []
+    assert demo.host.run("sh", "-c", "ls /var/log/journal | grep cosyhost; true").stdout == ""
     list_units = ("systemctl", "list-units", "--all", "--plain", "--no-legend", "--type=service")
     assert demo.host.run(*list_units, "*cosyhost*").stdout == ""
     assert demo.stored() == before != []

@@ -101,9 +101,14 @@ class Tier:
     def audit(self, *arguments: str) -> Run:
         """The audit as its users start it."""
         sources = [f"--inventory={path}" for path in self.inventories]
-        report = f"--junitxml={BUILD / self.name / 'audit.xml'}"
+        report = f"--report={self.report}"
         run = [str(BIN / "python"), "-m", "pytest", "-p", "no:cacheprovider", "--color=no"]
         return self._run([*run, "tests/audit", *sources, report, *arguments])
+
+    @property
+    def report(self) -> Path:
+        """The folder of the last audit's report."""
+        return BUILD / self.name / "audit"
 
     def _run(self, command: Sequence[str]) -> Run:
         began = time.monotonic()

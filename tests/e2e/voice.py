@@ -28,7 +28,12 @@ def data_uri(audio: bytes) -> str:
 
 def request(prompt: bytes, **fields: Any) -> dict[str, Any]:
     """A valid request for speech, with `fields` instead of its own."""
-    body = {"input": TEXT, "ref_audio": data_uri(prompt), "ref_text": prompts.TRANSCRIPT}
+    body = {
+        "input": TEXT,
+        "ref_audio": data_uri(prompt),
+        "ref_text": prompts.TRANSCRIPT,
+        "consent": "a test's made-up voice",
+    }
     return {**body, **fields}
 
 

@@ -79,7 +79,7 @@ class Deployment:
         self.ledger = Ledger(self.client, waiting_limit=100, keep_s=3600)
         self.broker = Broker(self.config, None)
         self.fleet = Fleet(self.client)
-        Store(self.config.store.url).put(prompt_key(PROMPT), b"not looked at")
+        Store(self.config.store).put(prompt_key(PROMPT), b"not looked at")
 
     def start_redis(self) -> None:
         """Start Redis; it keeps what it was told before."""

@@ -11,7 +11,6 @@ COSYHOST_TEST_LOAD_S, COSYHOST_TEST_MODES, and COSYHOST_TEST_NOTES, a folder for
 from __future__ import annotations
 
 import ctypes
-import logging
 import os
 import sys
 import time
@@ -23,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from celery import bootsteps
 
-from cosyhost import config, engines, worker
+from cosyhost import config, engines, logs, worker
 from cosyhost.errors import ENGINE_FAILED, ENGINE_LOST, ENGINE_OUT_OF_MEMORY, Problem
 from cosyhost.jobs import MODES, Broker
 
@@ -104,7 +103,7 @@ def main() -> int:
         self.app.steps["consumer"].add(Wedge)
 
     Broker.__init__ = with_wedge  # type: ignore[method-assign,assignment]
-    logging.basicConfig(level=logging.INFO)
+    logs.set_up()
     worker.serve(config.load(Path(sys.argv[1])), None, sys.argv[2])
     return 0
 

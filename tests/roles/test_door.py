@@ -97,6 +97,7 @@ class Door:
         self.port = port
         self.status_port = status_port
         self._log, self._read = log, 0
+        self.folder = log.parent
 
     def log(self, lines: int) -> list[dict[str, Any]]:
         """The access log once it has so many more lines than at the last call."""
@@ -149,7 +150,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     run = ansible("ansible-playbook", *told)
     assert run.returncode == 0, run.stdout + run.stderr
     (site,) = folder.glob("*.site.conf")
-    text = site.read_text("utf-8").replace("/var/log/nginx", str(folder))
+    text = site.read_text("utf-8").replace("/var/log/cosyhost", str(folder))
     text = text.replace("/etc/nginx/cosyhost-error.html", str(ROOT / "files/edge/error.html"))
     site.write_text(text, "utf-8")
     scratch = "".join(
@@ -170,7 +171,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
                     break
             assert server.poll() is None, (folder / "error.log").read_text()
             time.sleep(0.05)
-        yield Door(port, status_port, folder / "cosyhost-access.log")
+        yield Door(port, status_port, folder / "nginx-access.log")
     finally:
         server.terminate()
         server.wait(20)
@@ -348,6 +349,22 @@ def test_the_log_names_no_job_upload_or_voice(watched: Door) -> None:
     lines = watched.log(len(LOGGED))
     assert [line["path"] for line in lines] == list(LOGGED.values())
     assert not re.search(f"{ID}|{SHA}|Alice", json.dumps(lines))
+
+
+def test_nor_does_what_nginx_says_of_its_own_errors(
+    lan: Door, deserted: Door, open_door: Open
+) -> None:
+    """Its error log has the whole address in each line, and cannot be told to leave it out."""
+    closed = open_door("lan", edge_allow=["192.0.2.0/24"])
+    narrow = open_door("lan", edge_api_requests_per_second=1)
+    for door in (lan, deserted, closed, narrow):
+        seen = set()
+        for path in (f"/v1/jobs/{ID}", f"/v1/audio/voices/Alice?x={ID}", f"/slow?{ID}"):
+            seen |= {door.ask(path)[0].status for _ in range(6)}
+            seen.add(door.ask(path, "POST", bytes(LIMIT + 1))[0].status)
+        assert seen & {403, 413, 429, 502, 504}
+        for log in door.folder.glob("*.log"):
+            assert not re.search(f"{ID}|Alice", log.read_text("utf-8")), log
 
 
 def test_the_log_says_where_a_jobs_seconds_went(watched: Door) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from tests.roles.conftest import ROLES, ROOT, TIERS, ansible, load, spec_of
 
 MB = 1024 * 1024
 # The design's tier table. Megabytes, seconds, jobs; gzip for WAV on the speech route, brotli;
-# what the outputs may hold; Mbit/s of the ports, of the line, and those that a transfer must show.
+# who is asked for consent, days of the trail; what the outputs may hold; Mbit/s of the ports, of
+# the line, and those that a transfer must show.
 TABLE: dict[str, dict[str, Any]] = {
     "local": {
         "limit": 10 * MB,
@@ -28,6 +31,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": False,
         "button": "everyone",
+        "consent": "none",
+        "trail": 30,
         "quota": 5_000_000_000,
         "nominal": 0,
         "uplink": 0,
@@ -41,6 +46,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": False,
         "br": False,
         "button": "everyone",
+        "consent": "asked",
+        "trail": 180,
         "quota": 50_000_000_000,
         "nominal": 1000,
         "uplink": 1000,
@@ -54,6 +61,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": True,
         "button": "admin",
+        "consent": "asked",
+        "trail": 180,
         "quota": 5_000_000_000,
         "nominal": 0,
         "uplink": 50,
@@ -67,6 +76,8 @@ TABLE: dict[str, dict[str, Any]] = {
         "wav": True,
         "br": True,
         "button": "nobody",
+        "consent": "required",
+        "trail": 365,
         "quota": 200_000_000_000,
         "nominal": 0,
         "uplink": 100,
@@ -158,7 +169,29 @@ def test_the_service_follows_the_tier_table(tier: str, rendered: Any) -> None:
     assert config["jobs"]["children"] == want["jobs"]
     assert config["studio"]["restart_button"] == want["button"]
     assert config["label"] == {"producer": "CosyHost", "audible_mark": "none"}
+    assert config["consent"] == want["consent"]
     assert config["link"] == {"min_up_mbit": want["link"], "min_down_mbit": want["link"]}
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_trail_is_kept_as_long_as_the_tier_says(
+    tier: str, rendered: Any, tmp_path: Path
+) -> None:
+    """By systemd-tmpfiles itself; whoever reads a file makes it no younger."""
+    assert "LogsDirectory=cosyhost-trail\n" in rendered[tier]["cosyhost-web.service"]
+    assert "LogsDirectory" not in rendered[tier]["cosyhost-worker@.service"]
+    folder, days = tmp_path / "trail", TABLE[tier]["trail"]
+    folder.mkdir()
+    ages = {"trail-2025-01-01.jsonl": days + 1, "trail-2025-01-02.jsonl": days - 1, ".key": 9999}
+    for name, age in ages.items():
+        (folder / name).write_text("x")
+        os.utime(folder / name, (time.time(), time.time() - age * 86400))
+    told = rendered[tier]["cosyhost-outputs.conf"].replace("/var/log/cosyhost-trail", str(folder))
+    (tmp_path / "only.conf").write_text(
+        "".join(line + "\n" for line in told.splitlines() if str(folder) in line)
+    )
+    subprocess.run(["systemd-tmpfiles", "--clean", tmp_path / "only.conf"], check=True)
+    assert sorted(path.name for path in folder.iterdir()) == [".key", "trail-2025-01-02.jsonl"]
 
 
 @pytest.mark.parametrize("tier", TIERS)

@@ -50,7 +50,9 @@ class ActionModule(ActionBase):
         told = self._follow(host, unit, progress)
         if told.get("state") != "done":
             said = told.get("text") if told.get("state") == "failed" else None
-            journal = f"journalctl --unit={unit} --output=cat --lines=15 --no-pager"
+            journal = (
+                f"journalctl --namespace=+cosyhost --unit={unit} --output=cat --lines=15 --no-pager"
+            )
             said = said or self._low_level_execute_command(journal)["stdout"]
             raise AnsibleActionFail(said or f"{unit} ended and said nothing")
         return result | {"changed": True, "msg": told["text"]}

@@ -183,14 +183,14 @@ UNIT_DOWN = Sign(
     True,
     "{unit} 未在运行（{state}）。",
     "{unit} is not running ({state}).",
-    "请查看 journalctl -u {unit} -n 50。",
-    "Read journalctl -u {unit} -n 50.",
+    "请查看 journalctl --namespace=+cosyhost -u {unit} -n 50。",
+    "Read journalctl --namespace=+cosyhost -u {unit} -n 50.",
 )
 NOT_READY = Sign(
     "NOT_READY",
     True,
     "服务未就绪：{reason}。",
     "The service is not ready: {reason}.",
-    "请查看 journalctl -u 'cosyhost-*' -n 100。",
-    "Read journalctl -u 'cosyhost-*' -n 100.",
+    "请查看 journalctl --namespace=+cosyhost -u 'cosyhost-*' -n 100。",
+    "Read journalctl --namespace=+cosyhost -u 'cosyhost-*' -n 100.",
 )

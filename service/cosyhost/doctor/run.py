@@ -119,7 +119,7 @@ def _not_ready(url: str) -> str | None:
     except urllib.error.HTTPError as error:
         try:
             said = json.loads(error.read())
-            lacking = [name for name in ("redis", "store") if said.get(name) != "ok"]
+            lacking = [name for name in ("redis", "store", "trail") if said.get(name, "ok") != "ok"]
             lacking += [] if said.get("workers") else ["no worker is ready"]
             return ", ".join(lacking) or f"/readyz answers {error.code}"
         except ValueError:

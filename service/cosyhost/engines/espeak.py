@@ -79,7 +79,10 @@ class Espeak:
         command = ["espeak-ng", "--stdin", "--stdout", "-v", voice]
         command += ["-p", str(pitch), "-s", words_per_minute]
         try:
-            child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            # What it says beside the sound could be the text.
+            child = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
         except OSError as error:
             raise Problem(ENGINE_FAILED, reason=f"espeak-ng: {error.strerror}") from error
         assert child.stdin is not None

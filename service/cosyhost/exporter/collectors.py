@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 
-from cosyhost.exporter import gpu, network, retention, storage
+from cosyhost.exporter import backup, gpu, network, retention, storage
 from cosyhost.exporter.exposition import Family, gauge, labels, rendered
 from cosyhost.host.gpu import Nvml
 from cosyhost.host_config import HostConfig
@@ -27,6 +27,7 @@ class Collectors:
             "gpu": partial(gpu.collect, settings.gpus, Nvml()),
             "storage": partial(storage.collect, outputs, scanner),
             "retention": partial(retention.collect, settings.retention),
+            "backup": partial(backup.collect, settings.backup),
         }
         self._failing: dict[str, str] = {}
         self._lock = threading.Lock()
@@ -42,7 +43,7 @@ class Collectors:
                     self._failing.pop(name, None)
                 except Exception as error:
                     if self._failing.get(name) != str(error):
-                        _log.exception("no metrics of part %s", name)
+                        _log.exception("no metrics: %s", error, extra={"part": name})
                         self._failing[name] = str(error)
                 up.add(labels(collector=name), name not in self._failing)
         return rendered([*families, up])

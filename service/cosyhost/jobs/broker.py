@@ -62,7 +62,6 @@ class Broker:
             broker_connection_retry_on_startup=True,
             broker_connection_max_retries=None,
             broker_transport_options=transport,
-            worker_hijack_root_logger=False,
             worker_send_task_events=False,
         )
 

@@ -88,6 +88,14 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     upload_bytes: int = 0
 
 
+class JobEnd(Ended, frozen=True, kw_only=True):
+    """The same with whose job it was, and what it failed of: for the trail."""
+
+    id: str
+    user: str = ""
+    code: str = ""
+
+
 def new_job_id() -> str:
     """An id nobody can guess (122 random bits)."""
     return uuid.uuid4().hex

@@ -15,6 +15,9 @@ UNITS = "jobs:units"
 # What nobody has counted yet: jobs that ended, and seconds of speech by engine.
 ENDED = "jobs:ended"
 SPOKEN = "jobs:spoken"
+# Jobs that ended and are not in the trail yet, and who brings them there now.
+UNRECORDED = "jobs:unrecorded"
+RECORDING = "jobs:recording"
 
 
 def job(job_id: str) -> str:

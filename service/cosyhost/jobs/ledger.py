@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
@@ -16,7 +17,7 @@ from cosyhost.errors import (
     Problem,
 )
 from cosyhost.jobs import keys, scripts
-from cosyhost.jobs.job import Ended, Job, State, Status
+from cosyhost.jobs.job import Ended, Job, JobEnd, State, Status
 from cosyhost.jobs.stream import STREAM_ENDED_TTL_S
 
 MAX_ATTEMPTS = 3
@@ -25,6 +26,8 @@ HEARTBEAT_S = 5
 LEASE_S = 15
 # How many of a user's jobs are listed.
 HISTORY = 50
+# Who records ends and falls silent leaves it to another process after that.
+_RECORDING_S = 60
 
 
 class Ledger:
@@ -93,7 +96,7 @@ class Ledger:
             scripts.CLAIM,
             [
                 *(keys.job(job_id), keys.WAITING, keys.LEASES, keys.DEAD, keys.audio(job_id)),
-                keys.ENDED,
+                *(keys.ENDED, keys.UNRECORDED),
             ],
             [
                 job_id,
@@ -138,7 +141,10 @@ class Ledger:
         return bool(
             self._run(
                 scripts.FINISH,
-                [keys.job(job_id), keys.WAITING, keys.LEASES, keys.audio(job_id), keys.ENDED],
+                [
+                    *(keys.job(job_id), keys.WAITING, keys.LEASES, keys.audio(job_id)),
+                    *(keys.ENDED, keys.UNRECORDED),
+                ],
                 [job_id, owner, state, self._keep_s, STREAM_ENDED_TTL_S, *flat],
             )
         )
@@ -251,6 +257,28 @@ class Ledger:
             engine.decode(): float(seconds)
             for engine, seconds in zip(spoken[::2], spoken[1::2], strict=True)
         }
+
+    def record_ends(self, record: Callable[[JobEnd], None]) -> int:
+        """Give each job that ended and that nobody recorded yet to `record`; returns how many.
+
+        One process does it at a time. An end is forgotten once `record` has returned: who dies
+        before that leaves it to the next, which may record it once more; none is lost.
+        """
+        try:
+            if not self._redis.set(keys.RECORDING, "1", nx=True, ex=_RECORDING_S):
+                return 0
+            count = 0
+            try:
+                while raws := cast("list[bytes]", self._redis.lrange(keys.UNRECORDED, 0, 99)):
+                    for raw in raws:
+                        record(msgspec.json.decode(raw, type=JobEnd, strict=False))
+                        self._redis.lrem(keys.UNRECORDED, 1, raw.decode())
+                    count += len(raws)
+            finally:
+                self._redis.delete(keys.RECORDING)
+        except redis.RedisError as error:
+            raise Problem(QUEUE_UNAVAILABLE, retry_after_s=5) from error
+        return count
 
     def beat(self, owner: str) -> None:
         """A worker child says that it is there."""

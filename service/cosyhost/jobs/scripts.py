@@ -8,10 +8,10 @@ local now = tonumber(t[1]) + tonumber(t[2]) / 1000000
 """
 
 # Leaves what metrics need of a job that has just ended, for one web process to take: no text, no
-# user, no id. Called by whatever ends a job, so there is one record of each. Where nobody takes
-# them, the last 10,000 (3 MB) are kept.
+# user, no id; and beside it, with user and id, what the trail does. Called by whatever ends a job,
+# so there is one record of each. Where nobody takes them, the last 10,000 (3 MB) are kept.
 NOTE = """
-local function note(job, ended)
+local function note(job, id, ended, unrecorded)
   local names = {'state', 'mode', 'engine', 'preview', 'created', 'started', 'first_audio',
                  'finished', 'upload_s', 'upload_bytes', 'audio_s', 'mark_s', 'encode_s'}
   local record = {}
@@ -20,6 +20,11 @@ local function note(job, ended)
   end
   redis.call('RPUSH', ended, cjson.encode(record))
   redis.call('LTRIM', ended, -10000, -1)
+  record['id'] = id
+  record['user'] = redis.call('HGET', job, 'user') or nil
+  record['code'] = redis.call('HGET', job, 'code') or nil
+  redis.call('RPUSH', unrecorded, cjson.encode(record))
+  redis.call('LTRIM', unrecorded, -10000, -1)
 end
 """
 
@@ -65,7 +70,7 @@ if attempts >= most then
   redis.call('ZADD', dead, now, id)
   redis.call('XADD', stream, '*', 'end', 'failed')
   redis.call('EXPIRE', stream, ARGV[6])
-  note(job, KEYS[6])
+  note(job, id, KEYS[6], KEYS[7])
   return {'failed', ''}
 end
 redis.call('HSET', job, 'state', 'running', 'owner', owner, 'attempts', attempts + 1,
@@ -117,7 +122,7 @@ redis.call('HDEL', job, 'spec')
 redis.call('EXPIRE', job, ARGV[4])
 redis.call('XADD', stream, '*', 'end', ARGV[3])
 redis.call('EXPIRE', stream, ARGV[5])
-note(job, KEYS[5])
+note(job, ARGV[1], KEYS[5], KEYS[6])
 return 1
 """
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import msgspec
 
+from cosyhost import logs
 from cosyhost.config import Config
 from cosyhost.errors import RETENTION_BUSY, RETENTION_NO_ROOM, Problem
 from cosyhost.retention.places import place_of
 from cosyhost.retention.policy import Policy
 from cosyhost.retention.run import Report, run
 from cosyhost.systemd import notify, state_folder
+
+log = logging.getLogger(__name__)
 
 RECORD = "last.json"
 # By how much clock and uptime may disagree since the last run: a leap, and what NTP slews.
@@ -51,7 +55,7 @@ def serve(config: Config, *, dry: bool, as_json: bool) -> None:
     limits = config.retention
     policy = Policy(limits.max_age_s, limits.max_bytes, limits.min_free_bytes)
     folder = state_folder()
-    with _alone(folder), place_of(config.store.url) as place:
+    with _alone(folder), place_of(config.store) as place:
         last = _read(folder)
         leap_s = clock_leap_s(last)
         if abs(leap_s) > _CLOCK_SLACK_S:
@@ -66,7 +70,15 @@ def serve(config: Config, *, dry: bool, as_json: bool) -> None:
         )
         if not dry and folder is not None:
             _write(folder, last, report, limits.period_s)
-    print(json.dumps(document(report, dry)) if as_json else summary(report, policy, dry))
+    if logs.to_journal():
+        log.info(
+            "%d of %d outputs deleted",
+            report.deleted_files,
+            report.seen_files,
+            extra={"files": report.deleted_files, "bytes": report.deleted_bytes},
+        )
+    else:
+        print(json.dumps(document(report, dry)) if as_json else summary(report, policy, dry))
     if report.lacking_bytes:
         raise Problem(
             RETENTION_NO_ROOM,
@@ -132,19 +144,26 @@ class _Teller:
             f"({report.deleted_bytes / 1e6:,.0f} MB)"
         )
         notify(f"STATUS={line}")
-        print(f"cosyhost: {line}", file=sys.stderr, flush=True)
+        _say_aside(line, logging.INFO)
 
 
 def _say_leap(leap_s: float) -> None:
     way = ("ahead", "快") if leap_s > 0 else ("back", "慢")
     hours = abs(leap_s) / 3600
-    print(
-        f"cosyhost: the clock went {hours:.1f} h {way[0]} since the last run: nothing is deleted "
+    _say_aside(
+        f"the clock went {hours:.1f} h {way[0]} since the last run: nothing is deleted "
         f"for its age this time. Check the host's time. "
         f"时钟自上次运行以来{way[1]}了 {hours:.1f} 小时，"
         "本次不按时间删除，请检查主机时间。",
-        file=sys.stderr,
+        logging.WARNING,
     )
+
+
+def _say_aside(line: str, level: int) -> None:
+    if logs.to_journal():
+        log.log(level, "%s", line)
+    else:
+        print(f"cosyhost: {line}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

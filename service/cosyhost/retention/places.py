@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from cosyhost.errors import RETENTION_PLACE, Problem
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+    from cosyhost import config
 
 OUTPUTS = "outputs"
 # How many an object store is asked to delete at once (S3's own limit).
@@ -118,12 +124,12 @@ class Folder:
 class Objects:
     """An object store, listed page by page and deleted from in batches."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, settings: config.Store) -> None:
         # Only here: a folder needs none of it, and it is 15 MB.
-        from obstore.store import from_url
+        from cosyhost.store import bucket
 
-        self._url = url
-        self._store = from_url(url)
+        self._url = settings.url
+        self._store: ObjectStore = bucket(settings)
 
     def __enter__(self) -> Objects:
         return self
@@ -157,7 +163,8 @@ class Objects:
 
         def delete() -> Iterator[None]:
             for first in range(0, len(names), _BATCH):
-                obstore.delete(self._store, list(names[first : first + _BATCH]))
+                with contextlib.suppress(FileNotFoundError):
+                    obstore.delete(self._store, list(names[first : first + _BATCH]))
             yield
 
         list(self._guarded(delete))
@@ -169,24 +176,23 @@ class Objects:
     def _guarded(self, work: Callable[[], Iterator[_T]]) -> Iterator[_T]:
         from obstore.exceptions import BaseError
 
+        from cosyhost.store import reason
+
         try:
             yield from work()
-        except FileNotFoundError:
-            return
         except (BaseError, OSError) as error:
-            raise Problem(
-                RETENTION_PLACE, place=self._url, reason=str(error).splitlines()[0]
-            ) from error
+            raise Problem(RETENTION_PLACE, place=self._url, reason=reason(error)) from error
 
 
-def place_of(url: str) -> Folder | Objects:
-    """The outputs of the store at `url`.
+def place_of(settings: config.Store) -> Folder | Objects:
+    """The outputs of the store.
 
     Raises:
         Problem: RETENTION_PLACE, when they cannot be listed.
     """
-    parts = urlsplit(url)
-    return Folder(Path(parts.path) / OUTPUTS) if parts.scheme == "file" else Objects(url)
+    if settings.url.startswith("file://"):
+        return Folder(Path(urlsplit(settings.url).path) / OUTPUTS)
+    return Objects(settings)
 
 
 def _refused(path: Path, error: OSError) -> Problem:

@@ -19,6 +19,7 @@ from cosyhost.errors import METHOD_NOT_ALLOWED, NOT_FOUND, Problem
 from cosyhost.jobs import UNSEEN_S
 from cosyhost.web import (
     admin,
+    consents,
     health,
     jobs,
     live,
@@ -43,7 +44,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
 
 async def _tend(services: Services) -> None:
-    """Publish lost jobs again, and once an hour drop prompts nobody wants."""
+    """Publish lost jobs again, record what ended, once an hour drop prompts nobody wants."""
     rounds = 0
     while True:
         try:
@@ -52,8 +53,9 @@ async def _tend(services: Services) -> None:
                 log.warning("%d lost jobs were put back on the queue", healed)
             if rounds % (_SWEEP_EVERY_S // UNSEEN_S) == 0:
                 await run_in_threadpool(services.library.sweep)
-        except (redis.RedisError, Problem) as error:
-            log.warning("queue and voices not tended: %s", error)
+            await run_in_threadpool(consents.record_ends, services)
+        except (redis.RedisError, Problem, OSError) as error:
+            log.warning("queue, trail and voices not tended: %s", error)
         rounds += 1
         await asyncio.sleep(UNSEEN_S)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter
@@ -24,7 +25,12 @@ async def healthz() -> dict[str, str]:
 def readiness(services: Services) -> dict[str, Any]:
     """What the service needs, and whether it is there."""
     report: dict[str, Any] = {"version": __version__, "workers": 0}
-    for name, check in (("redis", services.ledger.depth), ("store", services.store.check)):
+    checks: dict[str, Callable[[], object]] = {
+        "redis": services.ledger.depth,
+        "store": services.store.check,
+        "trail": services.trail.check,
+    }
+    for name, check in checks.items():
         try:
             check()
             report[name] = "ok"
@@ -33,7 +39,8 @@ def readiness(services: Services) -> dict[str, Any]:
     if report["redis"] == "ok":
         report["workers"] = services.ledger.workers()
         report["modes"] = sorted(services.fleet.modes() or ())
-    report["ready"] = report["redis"] == report["store"] == "ok" and report["workers"] > 0
+    needed = ["redis", "store", *(["trail"] if services.trail.strict else [])]
+    report["ready"] = all(report[name] == "ok" for name in needed) and report["workers"] > 0
     return report
 
 

@@ -12,7 +12,7 @@ from typing import cast, get_args
 from fastapi.concurrency import run_in_threadpool
 
 from cosyhost import text
-from cosyhost.audio import Prompt, read_prompt
+from cosyhost.audio import read_prompt
 from cosyhost.errors import (
     MODE_NEEDS_INSTRUCTIONS,
     MODE_NEEDS_PROMPT_TEXT,
@@ -25,8 +25,10 @@ from cosyhost.errors import (
     Problem,
 )
 from cosyhost.jobs import Job, Mark, Mode, new_job_id
-from cosyhost.web import room
+from cosyhost.trail import Entry
+from cosyhost.web import consents, room
 from cosyhost.web.services import Services
+from cosyhost.web.user import user_id
 
 # OpenAI's range is 0.25 to 4; CosyVoice's own page offers 0.5 to 2, beyond which speech tears.
 SLOWEST, FASTEST = 0.5, 2.0
@@ -52,6 +54,8 @@ class Wish:
     speed: float = 1.0
     seed: int | None = None
     user: str = ""
+    address: str = ""
+    consent: consents.Given = None
     upload_s: float = 0.0
     upload_bytes: int = 0
     mark: Mark | None = None
@@ -79,28 +83,39 @@ def decode_data_uri(uri: str) -> bytes:
         raise Problem(REF_AUDIO_INVALID) from None
 
 
-async def check_prompt(services: Services, data: bytes) -> Prompt:
-    """`read_prompt` off the event loop."""
-    return await run_in_threadpool(read_prompt, data, services.config.limits.body_bytes)
-
-
 async def accept(services: Services, wish: Wish) -> str:
     """Check the wish and put it on the queue, off the event loop; returns the job's id.
 
     Raises:
         Problem: TEXT_*, MODE_*, SPEED_OUT_OF_RANGE, PROMPT_*, VOICE_UNKNOWN, QUEUE_FULL,
-            QUEUE_UNAVAILABLE, STORE_UNAVAILABLE or STORAGE_FULL; then nothing was queued.
+            QUEUE_UNAVAILABLE, STORE_UNAVAILABLE, STORAGE_FULL, CONSENT_MISSING or
+            TRAIL_UNAVAILABLE; then nothing was queued.
     """
     return await run_in_threadpool(_accept, services, wish)
 
 
 def _accept(services: Services, wish: Wish) -> str:
+    """Whatever comes of it is in the trail."""
+    agreed = consents.given(wish.consent)
+    with services.trail.about(
+        "speech", user=user_id(wish.user), address=wish.address, consent=agreed
+    ) as entry:
+        job = _checked(services, wish, agreed, entry)
+        # Before the job is known to anybody: whoever finds it lost there would have it spoken.
+        entry.accept(job=job.id)
+        _queue(services, job)
+    return job.id
+
+
+def _checked(services: Services, wish: Wish, agreed: str, entry: Entry) -> Job:
+    """The job that is asked for; `entry` is told what is learnt of it."""
     room.check(services)
     words = text.check(wish.text, services.config.limits.text_chars)
     if wish.mode is not None and wish.mode not in get_args(Mode):
         raise Problem(MODE_UNKNOWN, mode=wish.mode[:40])
     if not SLOWEST <= wish.speed <= FASTEST:
         raise Problem(SPEED_OUT_OF_RANGE, speed=wish.speed, low=SLOWEST, high=FASTEST)
+    entry.know(text=words)
     upload_bytes = wish.upload_bytes
     instruction = wish.instruction.strip()
     if instruction:
@@ -112,22 +127,33 @@ def _accept(services: Services, wish: Wish) -> str:
         sent = services.uploads.finished(wish.user, wish.upload)
         if sent is None:
             raise Problem(UPLOAD_UNKNOWN)
+        consents.need(services, agreed)
         prompt_id, upload_bytes = sent.prompt, min(upload_bytes, sent.length)
     elif wish.prompt_audio is not None:
+        consents.need(services, agreed)
         prompt = read_prompt(wish.prompt_audio, services.config.limits.body_bytes)
         prompt_id = services.library.keep_prompt(prompt)
     elif wish.voice:
         voice = services.library.get(wish.voice)
+        agreed = agreed or voice.consent
+        entry.know(voice=voice.prompt, name=voice.name, consent=agreed)
+        consents.need(services, agreed)
         prompt_id, prompt_text = voice.prompt, prompt_text or voice.prompt_text
     else:
         raise Problem(PROMPT_MISSING)
 
+    entry.know(voice=prompt_id)
     mode = cast(Mode, wish.mode) if wish.mode else work_out_mode(instruction, prompt_text)
     if mode == "zero_shot" and not prompt_text:
         raise Problem(MODE_NEEDS_PROMPT_TEXT)
     if mode == "instruct" and not instruction:
         raise Problem(MODE_NEEDS_INSTRUCTIONS)
-    job = Job(
+    entry.know(mode=mode)
+    modes = services.fleet.modes()
+    if modes is not None and mode not in modes:
+        others = ", ".join(sorted(modes))
+        raise Problem(MODE_UNAVAILABLE, mode=mode, others=others, retry_after_s=30)
+    return Job(
         id=new_job_id(),
         mode=mode,
         text=words,
@@ -142,10 +168,9 @@ def _accept(services: Services, wish: Wish) -> str:
         upload_bytes=upload_bytes,
         mark=services.config.label.audible_mark if wish.mark is None else wish.mark,
     )
-    modes = services.fleet.modes()
-    if modes is not None and mode not in modes:
-        others = ", ".join(sorted(modes))
-        raise Problem(MODE_UNAVAILABLE, mode=mode, others=others, retry_after_s=30)
+
+
+def _queue(services: Services, job: Job) -> None:
     services.ledger.submit(job)
     try:
         services.broker.publish(job)
@@ -154,4 +179,3 @@ def _accept(services: Services, wish: Wish) -> str:
         with contextlib.suppress(Problem):
             services.ledger.forget(job.id, job.user)
         raise
-    return job.id

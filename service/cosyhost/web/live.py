@@ -14,11 +14,12 @@ from fastapi.concurrency import run_in_threadpool
 from cosyhost import text
 from cosyhost.errors import REQUEST_INVALID, TEXT_TOO_LONG, Problem
 from cosyhost.jobs import Mark
-from cosyhost.web import intake
+from cosyhost.web import consents, intake
 from cosyhost.web.follow import follow
 from cosyhost.web.problems import internal
 from cosyhost.web.services import Services
 from cosyhost.web.speech import label_of
+from cosyhost.web.user import address_of
 
 router = APIRouter()
 
@@ -36,6 +37,7 @@ class Opening(msgspec.Struct, kw_only=True):
     instructions: str = ""
     mode: Literal["zero_shot", "cross_lingual", "instruct"] | None = None
     speed: float = 1.0
+    consent: bool | Annotated[str, msgspec.Meta(max_length=consents.MOST_CHARS)] | None = None
 
 
 class Piece(msgspec.Struct, kw_only=True):
@@ -107,6 +109,8 @@ class _Conversation:
                     speed=opening.speed,
                     user=self._socket.state.user,
                     mark=self._mark,
+                    address=address_of(self._socket),
+                    consent=opening.consent,
                 ),
             )
             self._mark = "none"

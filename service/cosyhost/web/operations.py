@@ -12,12 +12,14 @@ from typing import Any
 from cosyhost import errors as e
 from cosyhost.uploads import CHUNK_BYTES
 
+_CONSENT = (e.CONSENT_MISSING, e.TRAIL_UNAVAILABLE)
+_STORED = (e.STORE_UNAVAILABLE, e.STORAGE_FULL)
 _INTAKE = (
     *(e.TEXT_EMPTY, e.TEXT_NO_WORDS, e.TEXT_CONTROL_TOKENS, e.TEXT_TOO_LONG),
     *(e.MODE_UNKNOWN, e.MODE_NEEDS_PROMPT_TEXT, e.MODE_NEEDS_INSTRUCTIONS),
     *(e.SPEED_OUT_OF_RANGE, e.FORMAT_UNKNOWN, e.REQUEST_INVALID, e.PROMPT_MISSING),
-    *(e.VOICE_UNKNOWN, e.UPLOAD_UNKNOWN, e.REF_AUDIO_INVALID),
-    *(e.QUEUE_FULL, e.QUEUE_UNAVAILABLE, e.STORE_UNAVAILABLE, e.STORAGE_FULL),
+    *(e.VOICE_UNKNOWN, e.UPLOAD_UNKNOWN, e.REF_AUDIO_INVALID, *_CONSENT),
+    *(e.QUEUE_FULL, e.QUEUE_UNAVAILABLE, *_STORED),
 )
 _PROMPT = (
     *(e.BODY_TOO_LARGE, e.PROMPT_TOO_LARGE, e.PROMPT_EMPTY, e.PROMPT_NOT_AUDIO),
@@ -26,7 +28,7 @@ _PROMPT = (
 )
 _SPOKEN = (e.JOB_CANCELLED, e.JOB_TIMEOUT, e.JOB_FAILED_REPEATEDLY, e.ENGINE_FAILED)
 _JOB = (e.JOB_UNKNOWN, e.QUEUE_UNAVAILABLE)
-_UPLOAD = (e.REQUEST_INVALID, e.UPLOAD_DAMAGED, *_PROMPT, e.QUEUE_UNAVAILABLE, e.STORE_UNAVAILABLE)
+_UPLOAD = (e.REQUEST_INVALID, e.UPLOAD_DAMAGED, *_PROMPT, e.QUEUE_UNAVAILABLE, *_STORED)
 
 _VOICE = {
     "name": "Alice",
@@ -130,10 +132,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: {"success": True, "voice": _VOICE}},
         (
             *(e.VOICE_EXISTS, e.VOICE_NAME_INVALID, e.TEXT_CONTROL_TOKENS, e.REQUEST_INVALID),
-            *(e.PROMPT_MISSING, e.UPLOAD_UNKNOWN, *_PROMPT, e.STORE_UNAVAILABLE, e.STORAGE_FULL),
+            *(e.PROMPT_MISSING, e.UPLOAD_UNKNOWN, *_PROMPT, *_STORED, *_CONSENT),
         ),
         "It is there only when its audio is whole and valid. Instead of `audio_sample`, `upload` "
-        "names an upload of yours.\n\n音频完整、有效才会保存；也可用 `upload` 指定已上传的音频。",
+        "names an upload of yours. The voice keeps its `consent`; where that is required, one "
+        "without is not stored.\n\n音频完整、有效才会保存；也可用 `upload` 指定已上传的音频。"
+        "`consent`（谁同意的）随音色保存；要求填写时，不填则不保存。",
     ),
     ("GET", "/v1/audio/voices"): Operation(
         "List the voices",
@@ -157,7 +161,8 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "\n"
         "# With the prompt in the request · 提示音频随请求发送\n"
         'printf \'{"input": "你好。", "ref_text": "希望你以后能够做得比我还好哟。", '
-        '"response_format": "opus", "ref_audio": "data:audio/wav;base64,%s"}\' \\\n'
+        '"response_format": "opus", "consent": "Alice, 2025-11-03", '
+        '"ref_audio": "data:audio/wav;base64,%s"}\' \\\n'
         f'  "$(base64 -w0 prompt.wav)" | {_CURL} $COSYHOST/v1/audio/speech {_JSON} \\\n'
         "  -d @- -o speech.ogg\n"
         "\n"
@@ -179,10 +184,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "As OpenAI has it. WAV, PCM and events leave while they are made, the other formats once "
         "they are whole. A client that leaves cancels its job. `Server-Timing` says where the time "
         "went, `X-CosyHost-Engine` who spoke, `X-CosyHost-Job` which job it was, and "
-        "`X-CosyHost-Label` is the mark of AI-generated sound that every file carries too.\n\n"
+        "`X-CosyHost-Label` is the mark of AI-generated sound that every file carries too. Where "
+        "`consent` is required, a prompt in the request needs one; a stored voice has its own.\n\n"
         f"{_TIMINGS} What is streamed can't know the last two yet; the job's document can.\n\n"
         "与 OpenAI 接口一致。WAV、PCM 和事件流边生成边发送，其他格式生成完再发送；"
-        "客户端断开即取消。响应头 `X-CosyHost-Label` 与文件中的标识相同：人工智能生成。\n\n"
+        "客户端断开即取消。响应头 `X-CosyHost-Label` 与文件中的标识相同：人工智能生成。"
+        "要求填写 `consent` 时，随请求发送的提示音频必须附上；已保存的音色自带。\n\n"
         f"{_TIMINGS_ZH}流式返回时还没有后两项，可在任务信息中查看。",
         _SPEECHES,
     ),
@@ -302,7 +309,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         {200: {"success": True, "voice": {**_VOICE, "name": "Bob"}}},
         (
             *(e.VOICE_UNKNOWN, e.VOICE_EXISTS, e.VOICE_NAME_INVALID, e.REQUEST_INVALID),
-            e.STORE_UNAVAILABLE,
+            *(*_STORED, e.TRAIL_UNAVAILABLE),
         ),
         "",
         {"a new name": {"name": "Bob"}},
@@ -312,7 +319,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "删除音色",
         f"{_CURL} -X DELETE $COSYHOST/v1/audio/voices/Bob",
         {200: {"success": True, "message": "Voice 'Bob' deleted."}},
-        (e.VOICE_UNKNOWN, e.STORE_UNAVAILABLE),
+        (e.VOICE_UNKNOWN, e.STORE_UNAVAILABLE, e.TRAIL_UNAVAILABLE),
     ),
     ("GET", "/v1/models"): Operation(
         "See which engine speaks",
@@ -374,6 +381,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
                 "modes": ["cross_lingual", "instruct", "zero_shot"],
                 "redis": "ok",
                 "store": "ok",
+                "trail": "ok",
                 "ready": True,
             }
         },

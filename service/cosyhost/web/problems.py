@@ -47,7 +47,7 @@ def response(problem: Problem, path: str) -> JSONResponse:
 def internal(error: Exception) -> Problem:
     """An unforeseen failure: its traceback goes to the log, its reference to the user."""
     reference = secrets.token_hex(4)
-    log.error("reference %s", reference, exc_info=error)
+    log.error("an unforeseen failure", exc_info=error, extra={"reference": reference})
     return Problem(INTERNAL_ERROR, reference=reference)
 
 

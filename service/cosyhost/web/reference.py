@@ -24,7 +24,8 @@ such as `http://localhost`, and `prompt.wav` is a recording of 3 to 30 s.
 把 `base_url` 设为本机地址加 `/v1`。
 示例中 `$COSYHOST` 是本机地址，`prompt.wav` 是 3 到 30 秒的录音。
 
-**Live text · 边写边说**: the WebSocket `/v1/audio/speech/live`. Send `{"voice": "Alice"}`, then
+**Live text · 边写边说**: the WebSocket `/v1/audio/speech/live`. Send `{"voice": "Alice"}` (or
+`ref_upload` with `consent`), then
 `{"text": "…"}` as it is written, with `"end": true` in the last; back come
 `{"type": "start", "sample_rate": …, "format": "s16le", "label": {…}}`, PCM in binary messages,
 `spoken` after each sentence (with its `job` and `label`), and `done`.

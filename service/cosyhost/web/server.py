@@ -68,6 +68,7 @@ def _server(app: FastAPI, listen: str, port: int) -> _Server:
             forwarded_allow_ips="127.0.0.1",
             server_header=False,
             access_log=False,
+            log_config=None,  # `logs` has set it up
             log_level="warning",
             timeout_graceful_shutdown=30,
         )

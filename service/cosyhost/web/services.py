@@ -12,6 +12,8 @@ from cosyhost import engines
 from cosyhost.config import Config
 from cosyhost.jobs import Broker, Fleet, Healer, Ledger, connect
 from cosyhost.store import Store
+from cosyhost.systemd import logs_folder
+from cosyhost.trail import Trail
 from cosyhost.uploads import Uploads
 from cosyhost.voices import Library
 from cosyhost.web.metrics import Metrics
@@ -29,6 +31,7 @@ class Services:
     store: Store
     library: Library
     uploads: Uploads
+    trail: Trail
     streams: redis.asyncio.Redis
     metrics: Metrics
 
@@ -36,7 +39,7 @@ class Services:
 def open_services(config: Config, password: str | None) -> Services:
     """Open everything; connections are made at first use."""
     client = connect(config, password)
-    store = Store(config.store.url)
+    store = Store(config.store)
     library = Library(store)
     ledger = Ledger(
         client,
@@ -54,6 +57,7 @@ def open_services(config: Config, password: str | None) -> Services:
         store=store,
         library=library,
         uploads=Uploads(client, library, config.limits.body_bytes),
+        trail=Trail(logs_folder(), strict=config.consent == "required"),
         streams=redis.asyncio.Redis.from_url(
             config.redis.url,
             password=password,

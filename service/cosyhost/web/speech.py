@@ -19,11 +19,12 @@ from pydantic import BaseModel, Field
 from cosyhost import audio
 from cosyhost.jobs import Mode
 from cosyhost.labels import Label, utc
-from cosyhost.web import intake
+from cosyhost.web import consents, intake
 from cosyhost.web.anatomy import phases, server_timing
 from cosyhost.web.download_clock import Download
 from cosyhost.web.follow import Start, follow
 from cosyhost.web.services import Injected, Services
+from cosyhost.web.user import address_of
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,11 @@ class SpeechBody(BaseModel):
     ref_audio: str | None = Field(None, description="Prompt audio as a base64 data: URI.")
     ref_upload: str | None = Field(None, description="SHA-256 of an upload (/v1/uploads).")
     ref_text: str = Field("", description="What the prompt audio says.")
+    consent: bool | Annotated[str, Field(max_length=consents.MOST_CHARS)] | None = Field(
+        None,
+        description="Who agreed to the cloning, the id of a record of it, or `true`: you may use "
+        "this voice. A stored voice brings its own.",
+    )
     upload_s: Annotated[float, Field(ge=0, lt=86400)] = Field(
         0.0, description="Seconds the user waited for `ref_upload`; told back in `timings_s`."
     )
@@ -76,6 +82,8 @@ def wish_of(body: SpeechBody, request: Request) -> intake.Wish:
         speed=body.speed,
         seed=body.seed,
         user=request.state.user,
+        address=address_of(request),
+        consent=body.consent,
         upload_s=body.upload_s + getattr(request.state, "upload_s", 0.0),
         # How much of an upload came while somebody waited for it only their browser knows.
         upload_bytes=body.upload_bytes

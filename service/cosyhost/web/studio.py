@@ -17,6 +17,7 @@ from starlette.staticfiles import StaticFiles
 
 from cosyhost import engines
 from cosyhost.errors import (
+    CONSENT_MISSING,
     MODE_NEEDS_INSTRUCTIONS,
     MODE_NEEDS_PROMPT_TEXT,
     PROMPT_MISSING,
@@ -34,7 +35,10 @@ import gradio as gr
 
 _STATIC = Path(__file__).parent / "static"
 # What the form refuses by itself, so that nobody waits for an upload to be told.
-_REFUSED_HERE = (TEXT_EMPTY, MODE_NEEDS_PROMPT_TEXT, MODE_NEEDS_INSTRUCTIONS, PROMPT_MISSING)
+_REFUSED_HERE = (
+    *(TEXT_EMPTY, MODE_NEEDS_PROMPT_TEXT, MODE_NEEDS_INSTRUCTIONS),
+    *(PROMPT_MISSING, CONSENT_MISSING),
+)
 
 
 def build(services: Services, assets: str) -> gr.Blocks:
@@ -65,6 +69,7 @@ def build(services: Services, assets: str) -> gr.Blocks:
                     modes=presets.MODES,
                     examples=presets.EXAMPLES,
                     presets=presets.PRESETS,
+                    asksConsent=services.config.consent != "none",
                     problems={kind.code: Problem(kind).document() for kind in _REFUSED_HERE},
                 )
             with gr.Column(scale=5):

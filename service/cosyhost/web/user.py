@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from typing import Annotated
@@ -45,6 +46,16 @@ class UserCookie:
             await send(message)
 
         await self._app(scope, receive, give)
+
+
+def user_id(name: str) -> str:
+    """How a user is called where others may read it: the name itself opens their jobs."""
+    return hashlib.sha256(name.encode()).hexdigest()[:16] if name else ""
+
+
+def address_of(connection: HTTPConnection) -> str:
+    """Where the user is, as nginx saw it (uvicorn's `proxy_headers`)."""
+    return connection.client.host if connection.client else ""
 
 
 async def _user(request: Request) -> str:

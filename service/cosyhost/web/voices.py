@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, UploadFile
+from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import Response
 from pydantic import BaseModel
 
 from cosyhost import text
+from cosyhost.audio import read_prompt
 from cosyhost.errors import PROMPT_MISSING, UPLOAD_UNKNOWN, Problem
+from cosyhost.trail import Entry, Event
 from cosyhost.voices import Voice, clean_name
-from cosyhost.web import room
-from cosyhost.web.intake import check_prompt
-from cosyhost.web.services import Injected
-from cosyhost.web.user import User
+from cosyhost.web import consents, room
+from cosyhost.web.services import Injected, Services
+from cosyhost.web.user import address_of, user_id
 
 router = APIRouter(prefix="/v1/audio/voices", tags=["voices"])
 
@@ -44,43 +47,67 @@ async def list_voices(services: Injected) -> dict[str, Any]:
 
 @router.post("")
 async def create_voice(
+    request: Request,
     services: Injected,
-    user: User,
     name: Annotated[str, Form()],
     audio_sample: Annotated[
         UploadFile | None, File(description="3 to 30 s of one speaker.")
     ] = None,
     upload: Annotated[str, Form(description="SHA-256 of an upload instead.")] = "",
     ref_text: Annotated[str, Form(description="What the sample says.")] = "",
-    consent: Annotated[str, Form(description="Who agreed to the cloning.")] = "",
+    consent: Annotated[
+        str,
+        Form(
+            max_length=consents.MOST_CHARS,
+            description="Who agreed to the cloning, the id of a record of it, or `true`.",
+        ),
+    ] = "",
     speaker_description: Annotated[str, Form()] = "",
 ) -> dict[str, Any]:
     """Store a voice: it is there only when its audio is whole and valid."""
-    clean_name(name)
-    text.refuse_control_tokens(ref_text)
-    room.check(services)
-    if audio_sample is not None:
-        prompt = await check_prompt(services, await audio_sample.read())
-        prompt_id = await run_in_threadpool(services.library.keep_prompt, prompt)
-        seconds = prompt.seconds
-    else:
-        sent = await run_in_threadpool(services.uploads.finished, user, upload)
-        if sent is None:
-            raise Problem(UPLOAD_UNKNOWN if upload else PROMPT_MISSING)
-        prompt_id, seconds = sent.prompt, sent.seconds
-    voice = await run_in_threadpool(
-        services.library.create,
-        Voice(
-            name=name,
-            prompt=prompt_id,
-            prompt_text=ref_text.strip(),
-            description=speaker_description,
-            consent=consent,
-            seconds=seconds,
-            created=time.time(),
-        ),
-    )
-    return {"success": True, "voice": _shown(voice)}
+    sample = None if audio_sample is None else await audio_sample.read()
+    agreed = consents.given(consent)
+
+    def keep() -> Voice:
+        with _recorded(services, request, "voice_added", name=name[:64], consent=agreed) as entry:
+            clean_name(name)
+            text.refuse_control_tokens(ref_text)
+            room.check(services)
+            consents.need(services, agreed)
+            prompt_id, seconds = _prompt(services, request.state.user, sample, upload)
+            voice = Voice(
+                name=name,
+                prompt=prompt_id,
+                prompt_text=ref_text.strip(),
+                description=speaker_description,
+                consent=agreed,
+                seconds=seconds,
+                created=time.time(),
+            )
+            entry.accept(voice=prompt_id)
+            return services.library.create(voice)
+
+    return {"success": True, "voice": _shown(await run_in_threadpool(keep))}
+
+
+@contextmanager
+def _recorded(services: Services, request: Request, event: Event, **known: Any) -> Iterator[Entry]:
+    """A change of the library, in the trail: accepted within, done at the end."""
+    user, address = user_id(request.state.user), address_of(request)
+    with services.trail.about(event, user=user, address=address, **known) as entry:
+        yield entry
+    entry.end("done")
+
+
+def _prompt(services: Services, user: str, sample: bytes | None, upload: str) -> tuple[str, float]:
+    """The id of the prompt that was sent, now or before, and its seconds."""
+    if sample is not None:
+        prompt = read_prompt(sample, services.config.limits.body_bytes)
+        return services.library.keep_prompt(prompt), prompt.seconds
+    sent = services.uploads.finished(user, upload)
+    if sent is None:
+        raise Problem(UPLOAD_UNKNOWN if upload else PROMPT_MISSING)
+    return sent.prompt, sent.seconds
 
 
 class Renaming(BaseModel):
@@ -90,10 +117,19 @@ class Renaming(BaseModel):
 
 
 @router.patch("/{name}")
-async def rename_voice(services: Injected, name: str, body: Renaming) -> dict[str, Any]:
+async def rename_voice(
+    request: Request, services: Injected, name: str, body: Renaming
+) -> dict[str, Any]:
     """Give a voice another name."""
-    voice = await run_in_threadpool(services.library.rename, name, body.name)
-    return {"success": True, "voice": _shown(voice)}
+
+    def rename() -> Voice:
+        with _recorded(services, request, "voice_renamed", name=name[:64]) as entry:
+            old = services.library.get(name)
+            new_name = clean_name(body.name)
+            entry.accept(name=old.name, new_name=new_name, voice=old.prompt)
+            return services.library.rename(name, new_name)
+
+    return {"success": True, "voice": _shown(await run_in_threadpool(rename))}
 
 
 @router.get("/{name}/audio", response_class=Response)
@@ -104,7 +140,14 @@ async def get_voice_audio(services: Injected, name: str) -> Response:
 
 
 @router.delete("/{name}")
-async def delete_voice(services: Injected, name: str) -> dict[str, Any]:
+async def delete_voice(request: Request, services: Injected, name: str) -> dict[str, Any]:
     """Remove a voice."""
-    await run_in_threadpool(services.library.delete, name)
+
+    def delete() -> None:
+        with _recorded(services, request, "voice_deleted", name=name[:64]) as entry:
+            voice = services.library.get(name)
+            entry.accept(name=voice.name, voice=voice.prompt)
+            services.library.delete(name)
+
+    await run_in_threadpool(delete)
     return {"success": True, "message": f"Voice {name!r} deleted."}

@@ -13,6 +13,7 @@ from typing import Any
 import redis
 from billiard import current_process
 from celery import signals
+from celery.utils.log import get_multiprocessing_logger
 from celery.worker import state as celery_state
 
 from cosyhost import engines
@@ -46,7 +47,11 @@ def serve(config: Config, password: str | None, gpu: str) -> None:
     gpus.pin(gpu)
     children = gpus.children_for(config.jobs.children, gpu)
     modes = engines.create(config.engine).modes
-    log.info("worker on GPU %s: %d children, modes %s", gpu, children, ", ".join(sorted(modes)))
+    log.info(
+        "worker begins: modes %s",
+        ", ".join(sorted(modes)),
+        extra={"gpu": gpu, "children": children},
+    )
 
     broker = Broker(config, password)
     slots, turn, pulse = Slots(children), gpus.Turn(), Pulse()
@@ -63,17 +68,15 @@ def serve(config: Config, password: str | None, gpu: str) -> None:
     broker.app.steps["consumer"].add(pulse.step())
     supervisor.start()
     report.start()
-    # Celery's own lines for each job (received, succeeded) say less than ours, and cost time.
-    for name in ("celery.worker.strategy", "celery.app.trace"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _log_our_way()
     broker.app.worker_main(
         [
+            "--quiet",  # no banner: it is no record
             "worker",
             "--pool=prefork",
             f"--concurrency={children}",
             f"--queues={','.join(queue_of(mode) for mode in sorted(modes))}",
             f"--hostname={gpu}@%h",
-            "--loglevel=INFO",
             "--without-gossip",
             "--without-mingle",
         ]
@@ -81,6 +84,18 @@ def serve(config: Config, password: str | None, gpu: str) -> None:
     if not supervisor.ever_ready and celery_state.should_stop is None:
         log.critical("no child could load the engine: the worker ends")
         raise SystemExit(os.EX_UNAVAILABLE)
+
+
+def _log_our_way() -> None:
+    @signals.setup_logging.connect(weak=False)
+    def leave(**_: object) -> None:
+        # With a receiver Celery leaves handlers and stdout alone. Its pool's logger has none.
+        if (pool := get_multiprocessing_logger()) is not None:
+            pool.propagate = True
+
+    # Celery's own lines for each job (received, succeeded) say less than ours, and cost time.
+    for name in ("celery.worker.strategy", "celery.app.trace"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _report(
@@ -111,7 +126,8 @@ def _load_in_children(
             child.start()
         except BaseException as error:
             # Celery swallows what a signal handler raises and would offer jobs to a dead engine.
-            log.exception("the engine %s did not load", config.engine.kind)
+            # No job was here yet: what the exception says is nobody's words.
+            log.exception("the engine %s did not load: %s", config.engine.kind, error)
             kind = error.kind if isinstance(error, Problem) else ENGINE_FAILED
             slot.not_loaded(kind.code)
             logging.shutdown()

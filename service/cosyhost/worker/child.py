@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import redis
 from celery.exceptions import SoftTimeLimitExceeded
@@ -40,6 +42,9 @@ BEAT_S = 1.0
 _OVERTIME_S = 3.0
 # The longest pause before an engine that did not load is tried again.
 _LONGEST_PAUSE_S = 30
+_STORE_AGAIN_S = 1.0
+
+_T = TypeVar("_T")
 
 
 class Child:
@@ -55,7 +60,7 @@ class Child:
             waiting_limit=config.limits.waiting_jobs,
             keep_s=config.jobs.keep_s,
         )
-        self._store = Store(config.store.url)
+        self._store = Store(config.store)
         self._engine = engines.create(config.engine)
         self._name = process_name(os.getpid())
         self._current: str | None = None
@@ -113,34 +118,35 @@ class Child:
             if is_dead_here(owner) and self._ledger.release(job_id, owner):
                 claimed = self._claim(job_id)
         if isinstance(claimed, str):
-            log.info("job %s not run: it is %s", job_id, claimed.partition(":")[0])
+            log.info("job not run: it is %s", claimed.partition(":")[0], extra={"job": job_id})
             return
         job, attempt = claimed
         self._current = job_id
+        this = {"job": job_id, "attempt": attempt}
         began = time.monotonic()
         try:
             self._speak_on_a_gpu(job, attempt)
         except SoftTimeLimitExceeded:
-            log.warning("job %s stopped: longer than %d s", job_id, soft_s)
+            log.warning("job stopped: longer than %d s", soft_s, extra=this)
             self._ledger.fail(job_id, self._name, Problem(JOB_TIMEOUT, limit=round(soft_s)))
         except Problem as problem:
             if problem.kind is ENGINE_LOST:
                 # The parent puts the job back, and the next attempt is another process's.
-                log.critical("job %s broken off, this child ends: %s", job_id, problem)
+                log.critical("job broken off, this child ends: %s", problem, extra=this)
                 logging.shutdown()
                 os._exit(os.EX_SOFTWARE)
-            log.warning("job %s failed: %s", job_id, problem.kind.code)
+            log.warning("job failed", extra=this | {"code": problem.kind.code})
             self._ledger.fail(job_id, self._name, problem)
         except redis.RedisError:
             # The queue is away: the lease runs out, and the job is published again.
-            log.warning("job %s broken off: the queue cannot be reached", job_id)
+            log.warning("job broken off: the queue cannot be reached", extra=this)
         except Exception as error:
-            log.exception("job %s failed", job_id)
+            log.exception("job failed", extra=this)
             reason = type(error).__name__
             self._ledger.fail(job_id, self._name, Problem(ENGINE_FAILED, reason=reason))
         finally:
             self._current = None
-        log.info("job %s attempt %d: %.3f s", job_id, attempt, time.monotonic() - began)
+        log.info("job ended", extra=this | {"seconds": round(time.monotonic() - began, 3)})
 
     def _speak_on_a_gpu(self, job: Job, attempt: int) -> None:
         """Speak beside the other children, and once more alone if the memory was not enough."""
@@ -150,7 +156,10 @@ class Child:
         except Problem as problem:
             if problem.kind is not ENGINE_OUT_OF_MEMORY:
                 raise
-            log.warning("job %s: out of GPU memory, tried again with the GPU to itself", job.id)
+            log.warning(
+                "out of GPU memory, tried again with the GPU to itself",
+                extra={"job": job.id, "attempt": attempt},
+            )
             with self._turn.alone():
                 self._speak(job, attempt)
 
@@ -186,7 +195,7 @@ class Child:
                         pcm = sign + pcm
                     # An engine that has nothing yet says so by an empty chunk: it only asks.
                     if not stream.write(pcm):
-                        log.info("job %s stopped: cancelled", job.id)
+                        log.info("job stopped: cancelled", extra={"job": job.id})
                         return
                     spoken += pcm
             if spoken and job.mark == "end":
@@ -206,7 +215,7 @@ class Child:
             producer=self._config.label.producer,
         )
         output = audio.encode(bytes(spoken), engine.sample_rate, "wav", label)
-        self._store.put(output_key(job.id), output)
+        self._patiently(functools.partial(self._store.put, output_key(job.id), output))
         ended = time.monotonic()
         per_s = 2 * engine.sample_rate
         figures = {
@@ -217,6 +226,24 @@ class Child:
         if not self._ledger.finish(job.id, self._name, "done", **figures):
             self._drop_if_unwanted(job.id)
         self._ledger.note_duration(ended - began)
+
+    def _patiently(self, act: Callable[[], _T]) -> _T:
+        """Ask the store again until the job's time is up: what was spoken is not to be lost.
+
+        Without it no other job could be run either.
+        """
+        away: Problem | None = None
+        try:
+            while True:
+                try:
+                    return act()
+                except Problem as problem:
+                    away = problem
+                time.sleep(_STORE_AGAIN_S)
+        except SoftTimeLimitExceeded:
+            if away is None:
+                raise
+            raise away from None
 
     def _drop_if_unwanted(self, job_id: str) -> None:
         """Remove an output whose job was cancelled or forgotten while it was written."""
@@ -233,7 +260,7 @@ class Child:
         if (kept := self._store.file(prompt_key(sha256))) is not None:
             yield kept
             return
-        data = self._store.get(prompt_key(sha256))
+        data = self._patiently(functools.partial(self._store.get, prompt_key(sha256)))
         if data is None:
             raise Problem(PROMPT_MISSING)
         with tempfile.NamedTemporaryFile(suffix=".wav") as file:

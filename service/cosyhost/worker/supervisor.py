@@ -118,7 +118,7 @@ class Supervisor:
         return ""
 
     def _end(self, slot: Slot, reason: str) -> None:
-        log.error("child %d is ended: %s", slot.pid, reason)
+        log.error("a child is ended: %s", reason, extra={"child": slot.pid})
         if slot.loading_since and not self._stopping:
             slot.not_loaded(ENGINE_FAILED.code)
         with contextlib.suppress(ProcessLookupError):

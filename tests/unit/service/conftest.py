@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[3]
 os.environ["PYTHONPATH"] = str(ROOT / "service")
 TEMPLATE = """
 tier = "test"
+consent = "asked"
 [web]
 listen = "127.0.0.1"
 port = {web_port}
@@ -28,6 +29,8 @@ port = {web_port}
 url = "redis://127.0.0.1:{redis_port}/0"
 [store]
 url = "file://{folder}/data"
+endpoint = ""
+region = ""
 [retention]
 max_age_s = 3600
 max_bytes = 1000000000
@@ -127,7 +130,9 @@ def start(config_path: Path) -> Iterator[Start]:
     def begin(*verb: str, config_path: Path = config_path) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "cosyhost.cli", "--config", str(config_path), *verb]
         log = (config_path.parent / f"{verb[0]}.log").open("ab")
-        environment = os.environ | {"RUNTIME_DIRECTORY": str(config_path.parent)}
+        folder, trail = config_path.parent, config_path.parent / "trail"
+        trail.mkdir(exist_ok=True)
+        environment = os.environ | {"RUNTIME_DIRECTORY": str(folder), "LOGS_DIRECTORY": str(trail)}
         running.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
         return running[-1]
 

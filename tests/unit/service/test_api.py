@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx2  # the test client's
 import openai
 import pytest
 import redis
@@ -42,7 +43,7 @@ def wish(**fields: Any) -> dict[str, Any]:
     }
 
 
-def refusal(response: httpx.Response) -> dict[str, Any]:
+def refusal(response: httpx.Response | httpx2.Response) -> dict[str, Any]:
     """The problem document, checked to be complete."""
     assert response.headers["content-type"] == "application/problem+json"
     document: dict[str, Any] = response.json()

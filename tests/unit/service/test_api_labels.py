@@ -110,7 +110,7 @@ def spoken(
     """Speaks a sentence with a sign at that place: the kept WAV and the job's document."""
     from cosyhost.audio import read_prompt
 
-    prompt = Library(Store(config.store.url)).keep_prompt(read_prompt(prompts.good(), 2_000_000))
+    prompt = Library(Store(config.store)).keep_prompt(read_prompt(prompts.good(), 2_000_000))
     broker = Broker(config, None)
 
     def speak(mark: Mark) -> tuple[bytes, dict[str, Any]]:

@@ -19,6 +19,8 @@ from cosyhost.errors import Problem
         ("text_chars = 500", 'text_chars = "many"', "$.limits.text_chars"),
         ('kind = "espeak"', 'kind = "espeek"', "$.engine.kind"),
         ('tier = "test"', "tier = test", "line 2"),
+        ("file:///", "ftp://", "$.store.url"),
+        ('endpoint = ""', 'endpoint = "minio:9000"', "$.store.endpoint"),
     ],
 )
 def test_a_wrong_key_is_named(

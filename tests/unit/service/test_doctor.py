@@ -168,6 +168,7 @@ def test_a_service_that_is_not_there_and_a_missing_gpu_are_faults(
         service = {{url = ""}}
         gpus = {{expected = 64}}
         retention = {{record = "/nowhere"}}
+        backup = {{record = "/nowhere"}}
         """
     )
     config = host_config.load(settings)

@@ -49,6 +49,8 @@ url = ""
 expected = 0
 [retention]
 record = "{folder}/last.json"
+[backup]
+record = "{folder}/backup.json"
 """
 RECORD = {
     "ended": 1_795_000_000.5,
@@ -58,6 +60,18 @@ RECORD = {
     "run_seconds": 2.5,
     "deleted_files_total": 12,
     "deleted_bytes_total": 34_000,
+}
+BACKUP = {
+    "period_s": 86400,
+    "ended": 1_795_000_000.5,
+    "run_seconds": 2.5,
+    "snapshot": "0a1b2c3d",
+    "files": 7,
+    "bytes": 5000,
+    "new_files": 1,
+    "added_bytes": 900,
+    "checked": 1_794_000_000.5,
+    "problem": "",
 }
 FETCH = """
 from urllib.request import urlopen
@@ -251,6 +265,23 @@ def test_outputs_and_retention_are_told(line: tuple[Running, Namespace], folder:
     record.unlink()
 
 
+def test_a_backup_is_told_of_from_the_day_it_is_set_up(tmp_path: Path) -> None:
+    settings = host_config.load(written(tmp_path))
+    record = tmp_path / "backup.json"
+    assert "cosyhost_backup_" not in Collectors(settings).text()
+    record.write_text(json.dumps(BACKUP | {"ended": None, "checked": None}))
+    text = Collectors(settings).text()
+    assert "cosyhost_backup_period_seconds 86400" in text
+    assert "cosyhost_backup_last_success" not in text
+    record.write_text(json.dumps(BACKUP))
+    text = Collectors(settings).text()
+    told = {name: value for (name, _), value in Metrics(text).values.items()}
+    assert told["cosyhost_backup_last_success_timestamp_seconds"] == BACKUP["ended"]
+    assert told["cosyhost_backup_last_check_timestamp_seconds"] == BACKUP["checked"]
+    assert (told["cosyhost_backup_files"], told["cosyhost_backup_bytes"]) == (7, 5000)
+    assert told["cosyhost_backup_added_bytes"] == 900
+
+
 class OneGpu(Nvml):
     """A GPU that tells everything, where there is none."""
 
@@ -262,6 +293,7 @@ class OneGpu(Nvml):
 def test_promtool_has_nothing_to_say(tmp_path: Path) -> None:
     settings = host_config.load(written(tmp_path))
     (tmp_path / "last.json").write_text(json.dumps(RECORD))
+    (tmp_path / "backup.json").write_text(json.dumps(BACKUP))
     collectors = Collectors(settings)
     eventually(lambda: "cosyhost_outputs_bytes" in collectors.text(), "the outputs' count", 10)
     text = collectors.text()

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from cosyhost import cli
-from cosyhost.config import load
+from cosyhost.config import Store, load
 from cosyhost.errors import Problem
 from cosyhost.retention import Policy, Report, chore, run
 from cosyhost.retention.places import place_of
@@ -32,6 +32,11 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def stored(root: Path) -> Store:
+    """The settings of a store in that folder."""
+    return Store(f"file://{root}", endpoint="", region="")
+
+
 def put(root: Path, name: str, age_h: float, size: int = 1000, used_h: float | None = None) -> Path:
     """An output of that age; the kernel dates its inode now, so tests look from the future."""
     path = root / "outputs" / name
@@ -42,7 +47,7 @@ def put(root: Path, name: str, age_h: float, size: int = 1000, used_h: float | N
 
 
 def go(root: Path, policy: Policy, *, dry: bool = False) -> Report:
-    with place_of(f"file://{root}") as place:
+    with place_of(stored(root)) as place:
         return run(place, policy, now=NOW, dry=dry)
 
 
@@ -88,7 +93,7 @@ def test_age_and_quota_together_count_nothing_twice(root: Path) -> None:
 def test_free_space_is_made_oldest_first(root: Path) -> None:
     for age in range(1, 4):
         put(root, f"{age}.wav", age, 400_000)
-    with place_of(f"file://{root}") as place:
+    with place_of(stored(root)) as place:
         free = place.free_bytes()
         assert free is not None
         report = run(place, Policy(0, 0, free + 300_000), now=NOW)
@@ -126,7 +131,7 @@ def test_a_file_from_the_future_is_as_old_as_it_has_been_here(root: Path) -> Non
     path = put(root, "future.wav", -24 * 400)
     later = NOW + 48 * HOUR
     os.utime(path, (NOW, NOW + 400 * 24 * HOUR))
-    with place_of(f"file://{root}") as place:
+    with place_of(stored(root)) as place:
         run(place, Policy(24 * 3600, 0, 0), now=later)
     assert names(root) == set()
 
@@ -156,19 +161,19 @@ def test_a_folder_that_is_swapped_for_a_link_is_refused_or_left_alone(root: Path
     elsewhere.mkdir()
     (elsewhere / "a.wav").write_bytes(b"x")
     os.utime(elsewhere / "a.wav", (0, 0))
-    with place_of(f"file://{root}") as place:
+    with place_of(stored(root)) as place:
         (root / "outputs").rename(root / "moved")
         (root / "outputs").symlink_to(elsewhere)
         run(place, Policy(3600, 0, 0), now=NOW)
     assert (elsewhere / "a.wav").exists()
     with pytest.raises(Problem) as caught:
-        place_of(f"file://{root}")
+        place_of(stored(root))
     assert caught.value.kind.code == "retention_place"
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(Problem) as caught:
-        place_of(f"file://{tmp_path}/nowhere")
+        place_of(stored(tmp_path / "nowhere"))
     assert "nowhere" in caught.value.sentence("en")
 
 

@@ -234,7 +234,7 @@ def test_a_name_that_is_no_hash_is_refused(user: httpx.Client, sha256: str) -> N
 def test_a_busy_server_refuses_no_good_audio(
     service: httpx.Client, client: redis.Redis, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    uploads = Uploads(client, Library(Store(config.store.url)), config.limits.body_bytes)
+    uploads = Uploads(client, Library(Store(config.store)), config.limits.body_bytes)
     data = prompts.lasting(5.5)
     busy = threading.BoundedSemaphore(1)
     busy.acquire()

@@ -25,15 +25,18 @@ const MARKUP = `
     <fieldset class="cf-card"><legend data-word="voice"></legend>
       <div id="voice"><select id="cf-voice" data-name="voice"></select></div>
       <p class="cf-soft cf-says" hidden></p>
+      <div class="cf-recording" id="cosy-prompt"></div>
+      <div id="consent" hidden>
+        <label class="cf-tick"><input type="checkbox" required aria-describedby="cf-consent-missing"><span data-word="consent"></span></label>
+        <p id="cf-consent-missing" role="alert" hidden></p>
+      </div>
       <div class="cf-recording">
-        <div id="cosy-prompt"></div>
         <div id="prompt-text"><label for="cf-prompt-text" data-word="prompt_text"></label>
           <textarea id="cf-prompt-text" rows="2" aria-describedby="cf-prompt-hint"></textarea>
           <p class="cf-soft" id="cf-prompt-hint" data-word="prompt_text_hint"></p></div>
         <details class="cf-keep" id="keep"><summary data-word="keep"></summary>
           <label for="cf-name" data-word="name"></label>
           <div id="save-name"><input id="cf-name" maxlength="64" autocomplete="off"></div>
-          <label class="cf-tick" id="consent"><input type="checkbox"><span data-word="consent"></span></label>
           <button type="button" id="save" data-word="save"></button>
           <p role="status" class="cf-told"></p>
         </details>
@@ -59,6 +62,7 @@ const MARKUP = `
  * @property {Record<string, string[]>} examples by mode
  * @property {Record<string, {en: string, zh: string, say: string}[]>} presets by group
  * @property {Record<string, object>} problems what is refused here already, by code
+ * @property {boolean} asksConsent whether cloning needs the tick
  * @property {(id: string) => void} onjob
  * @property {() => void} onpress called in the press of the button, when sound may be unlocked
  */
@@ -88,6 +92,7 @@ class Form {
     this.root = element.firstElementChild;
     this.find = (selector) => this.root.querySelector(selector);
     this.text = this.find('#cf-text');
+    this.consent = this.find('#consent input');
     this.voice = this.find('#cf-voice');
     this.promptText = this.find('#cf-prompt-text');
     this.instruction = this.find('#cf-instruction');
@@ -101,6 +106,8 @@ class Form {
     this.#remember();
     this.#listen();
     this.setLang(options.lang);
+    // A tick without its recording, whose day is over, is for nothing.
+    this.prompt.restored.then(() => { if (!this.recordings && this.agreed === '') this.#agree(false); });
     voices.addEventListener('change', () => this.#voices());
     if (pending()) this.generate(); // reloaded while the upload was waited for
   }
@@ -113,7 +120,7 @@ class Form {
     for (const node of root.querySelectorAll('[data-word]')) node.textContent = this.say(node.dataset.word);
     for (const node of root.querySelectorAll('[data-name]')) node.ariaLabel = this.say(node.dataset.name);
     this.prompt = prompt.mount(this.find('#cosy-prompt'), {
-      lang, assets: options.assets, limitBytes: options.limitBytes,
+      lang, assets: options.assets, limitBytes: options.limitBytes, onchange: (state) => this.#heard(state),
     });
     this.#presets();
     this.#voices();
@@ -184,7 +191,9 @@ class Form {
 
   #voice() {
     const voice = voices.all?.find(({ name }) => name === this.voice.value);
-    this.find('.cf-recording').hidden = Boolean(voice);
+    for (const part of this.root.querySelectorAll('.cf-recording')) part.hidden = Boolean(voice);
+    this.find('#consent').hidden = !this.options.asksConsent || Boolean(voice?.consent);
+    this.consent.checked = this.agreed === this.voice.value;
     const says = this.find('.cf-says');
     says.hidden = !voice?.ref_text;
     says.textContent = voice ? this.say('voice_says', { text: voice.ref_text }) : '';
@@ -208,6 +217,27 @@ class Form {
     }
     this.speed.value = recall('form.speed') ?? 1;
     this.speed.addEventListener('input', () => keep('form.speed', this.speed.value));
+    this.agreed = recall('form.consent') ? '' : null; // the voice it is ticked for, '' the recording
+    this.consent.addEventListener('change', () => this.#agree(this.consent.checked));
+  }
+
+  #agree(checked) {
+    this.agreed = checked ? this.voice.value : null;
+    this.consent.checked = checked;
+    keep('form.consent', this.agreed === '' ? '1' : null);
+  }
+
+  /** Another recording is another voice: it is asked for anew. */
+  #heard({ count }) {
+    if (this.recordings && count > this.recordings && this.agreed === '') this.#agree(false);
+    this.recordings = count;
+  }
+
+  /** The words that were ticked, as they were read; '' where none are asked for. */
+  #consent() {
+    if (this.find('#consent').hidden) return '';
+    if (!this.consent.checked) throw this.#problem('consent_missing');
+    return this.say('consent');
   }
 
   #write(field, text) {
@@ -269,7 +299,7 @@ class Form {
     try {
       this.options.onjob(await this.#submit(waiting.signal));
     } catch (error) {
-      if (!waiting.signal.aborted) this.#show(error.problem ?? { word: error.word ?? 'unreached' });
+      if (!waiting.signal.aborted) this.#fail(error);
     } finally {
       pending(false);
       this.waiting = null;
@@ -295,6 +325,8 @@ class Form {
     const wish = { input: this.text.value, mode, speed: Number(this.speed.value) };
     if (mode === 'instruct') wish.instructions = this.instruction.value;
     if (this.voice.value) {
+      const consent = this.#consent();
+      if (consent) wish.consent = consent;
       wish.voice = this.voice.value;
       return (await this.#post(wish, signal)).id;
     }
@@ -317,7 +349,8 @@ class Form {
   }
 
   /**
-   * Waits for the recording; `{ref_upload, upload_s, upload_bytes}`: what came in those seconds.
+   * Waits for the recording; `{ref_upload, consent, upload_s, upload_bytes}`: what came in those
+   * seconds.
    * `onwait`: it is not there yet.
    */
   async #recording(signal, onwait = () => {}) {
@@ -329,14 +362,15 @@ class Form {
       const state = this.prompt.state();
       if (!state || state.state === 'idle') throw this.#problem('prompt_missing');
       if (state.state === 'failed') throw Object.assign(new Error(), { word: 'prompt_failed' });
+      const consent = this.#consent();
       had ??= state.sentBytes ?? 0;
       const waited_s = (performance.now() - began) / 1000;
       if (state.state === 'ready' && state.sha256) {
         const ref_upload = state.sha256;
-        if (waited_s < WAITED_S) return { ref_upload, upload_s: 0, upload_bytes: 0 };
+        if (waited_s < WAITED_S) return { ref_upload, consent, upload_s: 0, upload_bytes: 0 };
         // What the server had from before the page was loaded, nobody handed to the network.
         const upload_bytes = Math.max(0, Math.min(state.bytes - had, state.handedBytes));
-        return { ref_upload, upload_s: waited_s, upload_bytes };
+        return { ref_upload, consent, upload_s: waited_s, upload_bytes };
       }
       if (waited_s > WAITED_S) {
         this.#wait('waiting');
@@ -369,6 +403,7 @@ class Form {
       mode_needs_prompt_text: this.voice.value ? this.voice : this.promptText,
       mode_needs_instructions: this.instruction,
       voice_unknown: this.voice,
+      consent_missing: this.consent,
     }[code];
   }
 
@@ -376,11 +411,19 @@ class Form {
   #show(problem) {
     if (!problem && !this.trouble) return;
     this.trouble = problem;
-    const place = this.find('#status');
-    place.hidden = !problem;
-    place.textContent = problem ? this.#words(problem) : '';
+    const byTheTick = problem?.code === 'consent_missing' && !this.find('#consent').hidden;
+    for (const place of this.root.querySelectorAll('[role=alert]')) {
+      const here = problem && byTheTick === (place.id !== 'status');
+      place.hidden = !here;
+      place.textContent = here ? this.#words(problem) : '';
+    }
     for (const field of this.root.querySelectorAll('[aria-invalid]')) field.removeAttribute('aria-invalid');
     if (problem?.code) this.#fieldOf(problem.code)?.setAttribute('aria-invalid', 'true');
+  }
+
+  #fail({ problem, word = 'unreached' }) {
+    this.#show(problem ?? { word });
+    if (problem?.code === 'consent_missing') this.consent.focus();
   }
 
   #words(problem) {
@@ -392,25 +435,20 @@ class Form {
   /** Stores the recording as a voice. */
   async #keep() {
     const told = this.find('.cf-told');
-    const consent = this.find('#consent input');
     const name = this.find('#cf-name');
-    if (!consent.checked) {
-      told.textContent = this.say('need_consent');
-      consent.focus();
-      return;
-    }
     const button = this.find('#save');
     button.disabled = true;
+    told.textContent = '';
     try {
-      const { ref_upload: upload } = await this.#recording(new AbortController().signal);
+      const { ref_upload: upload, consent } = await this.#recording(new AbortController().signal);
       const voice = await voices.create({
-        name: name.value, upload, ref_text: this.promptText.value, consent: 'ticked in the studio',
+        name: name.value, upload, ref_text: this.promptText.value, consent,
       });
       told.textContent = this.say('saved', { name: voice.name });
       name.value = '';
-      consent.checked = false;
     } catch (error) {
-      told.textContent = this.#words(error.problem ?? { word: error.word ?? 'unreached' });
+      if (error.problem?.code === 'consent_missing') this.#fail(error);
+      else told.textContent = this.#words(error.problem ?? { word: error.word ?? 'unreached' });
     } finally {
       button.disabled = false;
       this.#wait('');

@@ -23,8 +23,9 @@ const slots = new Map();
  * @property {number} [limitBytes] of a file sent as it is; also as data-limit-bytes
  * @property {string} [base] where uploads live, with a slash at its end
  * @property {string} [assets] where these files live, with a slash at its end
- * @property {(state: object) => void} [onchange] state, sha256, seconds, bytes, sentBytes,
- *   handedBytes, uplink_bps, format; called when state, hash or format changed
+ * @property {(state: object) => void} [onchange] state, count (of recordings so far), sha256,
+ *   seconds, bytes, sentBytes, handedBytes, uplink_bps, format; called when state, hash or format
+ *   changed
  */
 
 /**

@@ -28,6 +28,7 @@ export class Session {
     this.listen = () => {};
     /** @type {Mode} */
     this.mode = 'auto';
+    this.count = 0; // of recordings so far
     this.turn = 0; // grows with every new audio or cut: what an older turn still does is dropped
     this.#blank();
     this.ready = opusAvailable().then((yes) => { this.canBeSmall = yes; this.#say(); });
@@ -63,6 +64,7 @@ export class Session {
   async take(file) {
     const turn = this.#next(true);
     const { mode } = this;
+    this.count += 1;
     this.#blank();
     Object.assign(this, { mode, file, name: file.name ?? '', originalBytes: file.size });
     memory.forget(this.key);
@@ -131,6 +133,7 @@ export class Session {
     const turn = this.turn;
     const kept = await memory.recall(this.key);
     if (!kept || turn !== this.turn) return;
+    this.count ||= 1; // it is the same one when it is sent anew
     const { name, mode, originalBytes, encoded } = kept;
     Object.assign(this, { name, mode, originalBytes, encoded, asBefore: false });
     this.file = new Blob([encoded.bytes]);
@@ -316,6 +319,7 @@ export class Session {
     const { encoded, progress } = this;
     return {
       state: this.state,
+      count: this.count,
       sha256: this.state === 'preparing' || !encoded ? null : encoded.sha256,
       seconds: encoded?.seconds ?? 0,
       bytes: encoded?.bytes.length ?? 0,
