@@ -36,6 +36,11 @@ print(next(line.split()[1] for line in open("/proc/self/status") if line.startsw
 """
 # The interpreter that a host's environments are made of.
 PYTHON = "/usr/bin/python3"
+# Theirs is compiled when it is installed, so ours must not be compiled anew by each run.
+ENVIRONMENT = {
+    **{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
+    "PYTHONPYCACHEPREFIX": str(Path("build/bench/pycache").resolve()),
+}
 
 
 def fill(folder: Path, files: int, size: int) -> None:
@@ -59,7 +64,7 @@ def fill(folder: Path, files: int, size: int) -> None:
 def took(command: list[str], expected_left: int, folder: Path) -> float:
     """Seconds of the whole process; proves what is left."""
     began = time.monotonic()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
     seconds = time.monotonic() - began
     left = sum(1 for _ in folder.iterdir())
     if left != expected_left:
@@ -114,9 +119,8 @@ def most_rss_mb(root: Path) -> float:
         os.utime(file, (found.st_atime, found.st_mtime))
         os.close(file)
     os.close(handle)
-    said = subprocess.run(
-        ours(root, 0, MANY * BYTES // 2), check=True, capture_output=True, text=True
-    ).stdout
+    command = ours(root, 0, MANY * BYTES // 2)
+    said = subprocess.check_output(command, text=True, env=ENVIRONMENT)
     shutil.rmtree(folder)
     return int(said) / 1024
 
