@@ -62,13 +62,17 @@ class Volume:
         return process.returncode, out + err
 
     def halt_in_the_middle(self) -> subprocess.Popen[str]:
-        """A run that has deleted some of `MANY` and stands still."""
-        self.fill(MANY)
-        process = self.start()
-        eventually(lambda: self.left() < MANY, "the first deletion", every=0.001)
-        process.send_signal(signal.SIGSTOP)
-        assert 0 < self.left() < MANY, "it was too quick to be halted"
-        return process
+        """A run that has deleted some of `MANY` and stands still; too quick a one is made again."""
+        for _ in range(10):
+            self.fill(MANY)
+            process = self.start()
+            eventually(lambda: self.left() < MANY, "the first deletion", every=0.001)
+            process.send_signal(signal.SIGSTOP)
+            if 0 < self.left() < MANY:
+                return process
+            process.kill()
+            process.communicate()
+        raise AssertionError("it was always too quick to be halted")
 
     def mount(self, *arguments: str) -> None:
         subprocess.run(["mount", *arguments, self.path], check=True)
