@@ -165,7 +165,7 @@ def test_a_backup_holds_what_users_gave_and_tells_of_it(
     assert (record["problem"], record["files"] > len(sums(backed))) == ("", True)
     audit = backed.audit("-k", "backup or units or storage")
     assert audit.rc == 0, audit.tail
-    rows = re.findall(r"^backup +(BACKUP-\w+) .* (\w+)$", audit.output, re.M)
+    rows = re.findall(r"^\w+ +(BACKUP-\w+) .* (\w+)$", audit.output, re.M)
     assert rows == [("BACKUP-FRESH", "ok"), ("BACKUP-PROVED", "ok")]
     url = "http://127.0.0.1:7861/metrics"
     ask = f"from urllib.request import urlopen; print(urlopen('{url}').read().decode())"
@@ -183,7 +183,8 @@ def test_no_process_and_no_unit_shows_the_password(backed: Tier, vault: Vault) -
         "while [ $i -lt 40 ]; do i=$((i+1)); "
         "for f in backup_password backup_repository; do "
         "grep -lsaFf $P/$f /proc/[0-9]*/environ /proc/[0-9]*/cmdline; done; sleep 0.1; done; "
-        "journalctl --no-pager -u cosyhost-backup | grep -cFf $P/backup_password"
+        "journalctl --namespace=+cosyhost --no-pager -u cosyhost-backup | "
+        "grep -cFf $P/backup_password"
     )
     assert backed.host.run("sh", "-c", watch, check=False).stdout.split() == ["0"]
     backed.play("backup")  # waits for it
@@ -269,7 +270,7 @@ def test_a_repository_that_is_gone_is_not_made_anew_behind_ones_back(
     vault.host.run("mv", f"{FOLDER}/tier", f"{FOLDER}/elsewhere")
     refusal(fresh.play("restore"), "COSY-BACKUP-NO-REPOSITORY")
     said = refusal(fresh.play("backup"), "COSY-BACKUP-NO-REPOSITORY")
-    assert "journalctl -u cosyhost-backup" in said
+    assert "journalctl --namespace=+cosyhost -u cosyhost-backup" in said
     assert not vault.host.run("ls", f"{FOLDER}/tier", check=False).stdout
     vault.host.run("mv", f"{FOLDER}/elsewhere", f"{FOLDER}/tier")
 

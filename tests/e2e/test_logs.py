@@ -238,14 +238,17 @@ def secrets(lan: Tier) -> list[bytes]:
 
 
 def search(lan: Tier, *wanted: bytes) -> list[str]:
-    """Where one of these is, over all logs of the host and all metrics."""
+    """Where one of these is, over all logs of the host and all metrics.
+
+    The trail is no log: names of voices and words of consent are what it is kept for.
+    """
     lan.host.put(b"\n".join(word for word in wanted if b"\n" not in word) + b"\n", "/run/needles")
     script = """
     journalctl --sync
     journalctl --namespace=cosyhost --sync
     journalctl --namespace='*' --output=export --no-pager | grep -aF -f /run/needles
     find /var/log /var/lib/cosyhost-logrotate -xdev -type f -not -path '/var/log/journal/*' \
-      -exec zgrep -aHF -f /run/needles {} ';'
+      -not -path '/var/log/cosyhost-trail/*' -exec zgrep -aHF -f /run/needles {} ';'
     for port in 7860 7861; do
       curl -s http://127.0.0.1:$port/metrics | grep -aF -f /run/needles
     done
@@ -265,6 +268,13 @@ def test_no_log_has_a_secret(lan: Tier, sung: str) -> None:
     wanted = secrets(lan)
     assert len(wanted) >= 2
     assert search(lan, *wanted) == []
+
+
+def test_the_trail_has_no_key_and_no_sound(lan: Tier, sung: str, prompt: bytes) -> None:
+    lan.host.put(b"\n".join([*secrets(lan), KEY.encode(), *needles(prompt)[-2:-1]]), "/run/needles")
+    found = lan.host.run("grep", "-raFf", "/run/needles", "/var/log/cosyhost-trail", check=False)
+    assert (found.returncode, found.stdout) == (1, "")
+    lan.host.run("rm", "/run/needles")
 
 
 def test_no_log_has_the_id_of_a_job_where_others_read(lan: Tier, sung: str) -> None:

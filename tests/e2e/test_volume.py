@@ -250,8 +250,9 @@ def test_a_job_that_runs_meanwhile_is_kept(site: Site, client: httpx.Client) -> 
 def journal(site: Site) -> str:
     """The worker's last words."""
     said: str = site.host.run(
-        "journalctl", "--no-pager", "--output=cat", "--lines=5", "--unit=cosyhost-worker@0"
-    ).stdout
+        "journalctl", "--namespace=cosyhost", "--no-pager", "--output=cat", "--lines=5",
+        "--unit=cosyhost-worker@0",
+    ).stdout  # fmt: skip
     return said
 
 
