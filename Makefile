@@ -16,6 +16,9 @@ TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng re
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
 LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py
+# A test process a core. Hosts are waited for more than they compute: three lanes (tests/e2e/conftest.py).
+SIDE_BY_SIDE := .venv/bin/pytest -n auto --dist loadfile
+LANES := .venv/bin/pytest -n 3 --dist loadgroup --no-loadscope-reorder
 export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
@@ -68,13 +71,13 @@ lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
 	ANSIBLE_HOME=build/ansible .venv/bin/ansible-lint --offline --strict
 
 test-unit: tools ## tests that need no host
-	.venv/bin/pytest tests/unit tests/roles tests/dashboards tests/engine_contract tests/faults $(ARGS)
+	$(SIDE_BY_SIDE) tests/unit tests/roles tests/dashboards tests/engine_contract tests/faults $(ARGS)
 
 test-browser: tools ## the studio's widgets in headless Chromium
-	.venv/bin/pytest tests/browser $(ARGS)
+	$(SIDE_BY_SIDE) tests/browser $(ARGS)
 
 test-e2e: tools ## provisions local, lan and demo in the testbed and uses them
-	.venv/bin/pytest tests/e2e_testbed tests/e2e $(ARGS)
+	$(LANES) tests/e2e tests/e2e_testbed $(ARGS)
 
 bench: tools ## make bench BENCH=provision; ends with one JSON line
 	@test -f "tests/bench/$(BENCH).py" || { echo "make bench BENCH=name; there are: $$(cd tests/bench && ls *.py | grep -v '^_' | sed 's/\.py//' | xargs)" >&2; exit 2; }

@@ -1,6 +1,6 @@
-"""Three tiers on real hosts, provisioned once for all tests. Needs root, and about 10 minutes.
+"""Tiers on real hosts, each provisioned once for all tests of a lane. Needs root.
 
-pytest tests/e2e [--keep-hosts]
+pytest tests/e2e [-n 3 --dist loadgroup --no-loadscope-reorder] [--keep-hosts]
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,16 +22,23 @@ from tests.e2e.tier import BUILD, LOCKS, ROOT, Tier, changes, front_door, mark
 from tests.testbed import HostSpec, Testbed, wheelhouse
 
 SUITES = {"lan": "trixie", "local": "bookworm", "demo": "bookworm"}
+Provisioned = Callable[[Iterable[str]], dict[str, Tier]]
 # How many tiers are provisioned side by side: each run waits for its host about half the time.
 AT_ONCE = 3
-# What spoils hosts comes last.
-ORDER = (
-    "test_provision", "test_monitoring", "test_front_door", "test_anatomy", "test_refusals",
-    "test_browser", "test_shaped_links", "test_dashboards", "test_grafana", "test_two_tiers",
-    "test_logs", "test_preflight", "test_engine", "test_volume", "test_audit_finds", "test_restart",
-    "test_release", "test_rollback", "test_offline", "test_backup", "test_uninstall",
-    "test_readme",
-)  # fmt: skip
+# Lanes run side by side (pytest-xdist), each with hosts of its own; a lane's modules run one after
+# another, and what spoils hosts comes last. The longest lane comes first.
+LANES = {
+    "lan": (
+        "test_provision", "test_monitoring", "test_front_door", "test_anatomy", "test_refusals",
+        "test_browser", "test_shaped_links", "test_dashboards", "test_two_tiers", "test_logs",
+        "test_restart", "test_release", "test_rollback",
+    ),
+    "away": ("test_offline", "test_backup", "test_readme"),
+    "demo": ("test_grafana", "test_preflight", "test_audit_finds", "test_uninstall"),
+    "volume": ("test_volume",),
+    "engine": ("test_engine",),
+}  # fmt: skip
+ORDER = [module for lane in LANES.values() for module in lane]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,19 +47,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--same-hosts", action="store_true", help="take those that were kept, as is")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort our modules; other folders' tests stay where they are."""
+    """Sort our modules and tell their lanes; other folders' tests stay where they are."""
     here = Path(__file__).parent
     places = [i for i, item in enumerate(items) if item.path.parent == here]
     ours = sorted((items[i] for i in places), key=lambda item: _turn(item.path.stem))
     for place, item in zip(places, ours, strict=True):
         items[place] = item
+        item.add_marker(pytest.mark.xdist_group(_lane(item.path.stem)))
         if os.geteuid():
             item.add_marker(pytest.mark.skip(reason="the testbed needs root"))
 
 
 def _turn(module: str) -> int:
     return ORDER.index(module) if module in ORDER else len(ORDER)
+
+
+def _lane(module: str) -> str:
+    return next((lane for lane, modules in LANES.items() if module in modules), module)
 
 
 @pytest.fixture(scope="session")
@@ -81,26 +94,43 @@ def control() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def tiers(bed: Testbed, control: Path, pytestconfig: pytest.Config) -> Iterator[dict[str, Tier]]:
-    """All tiers, each on a host that was bare: checked, provisioned, provisioned again, audited."""
+def provisioned(bed: Testbed, control: Path, pytestconfig: pytest.Config) -> Iterator[Provisioned]:
+    """Tiers by name, each on a host that was bare: checked, provisioned twice, audited."""
     BUILD.mkdir(parents=True, exist_ok=True)
-    same = pytestconfig.getoption("--same-hosts")
-    specs = [HostSpec(f"voice-{name}", suite, None, None) for name, suite in SUITES.items()]
-    hosts = [bed.host(spec.name) for spec in specs] if same else bed.up_many(specs)
-    found = {n: Tier.on(n, bed, h, control) for n, h in zip(SUITES, hosts, strict=True)}
-    try:
-        if not same:
-            with ThreadPoolExecutor(AT_ONCE) as pool:
-                list(pool.map(_from_bare_to_audited, found.values()))
-        with ExitStack() as doors:
-            for tier in found.values():
+    same, kept = pytestconfig.getoption("--same-hosts"), pytestconfig.getoption("--keep-hosts")
+    found: dict[str, Tier] = {}
+
+    with ExitStack() as stack:
+
+        def get(names: Iterable[str]) -> dict[str, Tier]:
+            specs = {
+                n: HostSpec(f"voice-{n}", SUITES[n], None, None) for n in names if n not in found
+            }
+            if not specs:
+                return found
+            if not kept:
+                stack.callback(bed.down, [spec.name for spec in specs.values()])
+            hosts = (
+                [bed.host(s.name) for s in specs.values()] if same else bed.up_many(specs.values())
+            )
+            new = [Tier.on(n, bed, h, control) for n, h in zip(specs, hosts, strict=True)]
+            if not same:
+                with ThreadPoolExecutor(AT_ONCE) as pool:
+                    list(pool.map(_from_bare_to_audited, new))
+            for tier in new:
                 edge = ROOT / f"inventories/{tier.name}/group_vars/all/edge.yml"
                 listen = yaml.safe_load(edge.read_text(encoding="utf-8"))["edge_listen"][0]
-                tier.url = doors.enter_context(front_door(tier.host, listen))
-            yield found
-    finally:
-        if not pytestconfig.getoption("--keep-hosts"):
-            bed.down(host.name for host in hosts)
+                tier.url = stack.enter_context(front_door(tier.host, listen))
+                found[tier.name] = tier
+            return found
+
+        yield get
+
+
+@pytest.fixture(scope="session")
+def tiers(provisioned: Provisioned) -> dict[str, Tier]:
+    """All tiers."""
+    return provisioned(SUITES)
 
 
 def _from_bare_to_audited(tier: Tier) -> None:
@@ -116,21 +146,21 @@ def _from_bare_to_audited(tier: Tier) -> None:
 
 
 @pytest.fixture(scope="session")
-def local(tiers: dict[str, Tier]) -> Tier:
+def local(provisioned: Provisioned) -> Tier:
     """The tier of one developer."""
-    return _served(tiers["local"])
+    return _served(provisioned(["local"])["local"])
 
 
 @pytest.fixture(scope="session")
-def lan(tiers: dict[str, Tier]) -> Tier:
+def lan(provisioned: Provisioned) -> Tier:
     """The tier of a team on a switch."""
-    return _served(tiers["lan"])
+    return _served(provisioned(["lan"])["lan"])
 
 
 @pytest.fixture(scope="session")
-def demo(tiers: dict[str, Tier]) -> Tier:
+def demo(provisioned: Provisioned) -> Tier:
     """The tier of a client's trial."""
-    return _served(tiers["demo"])
+    return _served(provisioned(["demo"])["demo"])
 
 
 def _served(tier: Tier) -> Tier:

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import httpx
 
-from tests.testbed import Host, Testbed
+from tests.testbed import Host, Settings, Testbed
 
 ROOT = Path(__file__).resolve().parents[2]
-BUILD = ROOT / "build/e2e"
+BUILD = ROOT / "build/e2e" / Settings.from_env().name
 BIN = Path(sys.executable).parent
 LOCKS = [ROOT / "files/requirements" / f"{part}.txt" for part in ("web", "worker", "exporter")]
 
@@ -114,7 +114,7 @@ class Tier:
         began = time.monotonic()
         ended = subprocess.run(
             command, cwd=ROOT, env=self.environment(), stdin=subprocess.DEVNULL, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=600,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=1800,
         )  # fmt: skip
         return Run(ended.returncode, ended.stdout, time.monotonic() - began)
 

@@ -13,7 +13,10 @@ import pytest
 
 from tests.testbed import CommandError, Host, HostSpec, Settings, Testbed, TestbedError
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the testbed needs root")
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="the testbed needs root"),
+    pytest.mark.xdist_group("testbed"),
+]
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
 

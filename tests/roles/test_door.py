@@ -20,11 +20,11 @@ from urllib.parse import quote, unquote
 
 import pytest
 
+from tests.debs import program
 from tests.roles.conftest import ROOT, ansible, load
 
 LIMIT = 1 << 20
 PATIENCE_S = 2
-PARTS = ROOT / "build/nginx"
 TEXT = b"{" + b" " * 5000 + b"}"
 SOUND = b"RIFF" + bytes(9996)
 
@@ -66,22 +66,6 @@ class Service(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
-
-
-def nginx() -> Path:
-    """The machine's nginx, or the suite's package unpacked: installing it would start it."""
-    if found := shutil.which("nginx"):
-        return Path(found)
-    program = PARTS / "usr/sbin/nginx"
-    if not program.exists():
-        PARTS.mkdir(parents=True, exist_ok=True)
-        fetch = ["apt-get", "download", "nginx"]
-        if subprocess.run(fetch, cwd=PARTS, capture_output=True, check=False).returncode:
-            subprocess.run(["apt-get", "update", "-qq"], check=True)
-            subprocess.run(fetch, cwd=PARTS, capture_output=True, check=True)
-        for package in PARTS.glob("*.deb"):
-            subprocess.run(["dpkg", "-x", package, PARTS], check=True)
-    return program
 
 
 def free_port() -> int:
@@ -132,6 +116,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     said = {
         "render_templates": [str(ROOT / "roles/edge/templates/site.conf.j2")],
         "render_to": str(folder),
+        "render_roles": ["edge"],
         "redis_hosts": ["one"],
         "edge_listen": [f"127.0.0.1:{port}"],
         "edge_upstream": f"127.0.0.1:{upstream.server_port}",
@@ -149,8 +134,11 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     told = ("-i", inventory, "-e", json.dumps(said), "tests/roles/render.yml")
     run = ansible("ansible-playbook", *told)
     assert run.returncode == 0, run.stdout + run.stderr
-    (site,) = folder.glob("*.site.conf")
-    text = site.read_text("utf-8").replace("/var/log/cosyhost", str(folder))
+    (found,) = folder.glob("*.json")
+    site = folder / "site.conf"
+    text = json.loads(found.read_text("utf-8"))["site.conf"].replace(
+        "/var/log/cosyhost", str(folder)
+    )
     text = text.replace("/etc/nginx/cosyhost-error.html", str(ROOT / "files/edge/error.html"))
     site.write_text(text, "utf-8")
     scratch = "".join(
@@ -163,7 +151,9 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
         f"http {{ {scratch} include {site}; }}\n"
     )
     folder.chmod(0o755)
-    server = subprocess.Popen([nginx(), "-p", folder, "-e", folder / "error.log", "-c", main])
+    server = subprocess.Popen(
+        [program("nginx", "nginx"), "-p", folder, "-e", folder / "error.log", "-c", main]
+    )
     try:
         for _ in range(200):
             with socket.socket() as probe:
@@ -404,6 +394,7 @@ def test_the_exporters_address_is_not_the_users(tmp_path: Path) -> None:
     said = {
         "render_templates": [],
         "render_to": str(tmp_path),
+        "render_roles": ["edge"],
         "redis_hosts": ["one"],
         "edge_listen": ["127.0.0.1:7863"],
     }

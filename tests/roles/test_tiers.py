@@ -115,10 +115,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         )
         assert run.returncode == 0, run.stdout + run.stderr
         assert "WARNING" not in run.stdout + run.stderr
-        result[tier] = {
-            path.name.removeprefix(f"{first}."): path.read_text(encoding="utf-8")
-            for path in folder.glob(f"{first}.*")
-        }
+        result[tier] = json.loads((folder / f"{first}.json").read_text(encoding="utf-8"))
     return result
 
 
