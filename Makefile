@@ -18,7 +18,7 @@ PLAY := .venv/bin/ansible-playbook
 LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py
 # A test process a core. Hosts are waited for more than they compute: three lanes (tests/e2e/conftest.py).
 SIDE_BY_SIDE := .venv/bin/pytest -n auto --dist loadfile
-LANES := .venv/bin/pytest -n 3 --dist loadgroup --no-loadscope-reorder
+LANES := .venv/bin/pytest -n 3 --no-loadscope-reorder
 export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 

@@ -13,10 +13,7 @@ import pytest
 
 from tests.testbed import CommandError, Host, HostSpec, Settings, Testbed, TestbedError
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="the testbed needs root"),
-    pytest.mark.xdist_group("testbed"),
-]
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="the testbed needs root")
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEGABYTE = 1_000_000
 
