@@ -24,6 +24,10 @@ class Tensor:
     def nbytes(self) -> int:
         return int(self._data.nbytes)
 
+    def new_ones(self, shape: tuple[int, ...]) -> Tensor:
+        """Ones of the same type."""
+        return Tensor(np.ones(shape, dtype=self._data.dtype))
+
     def cpu(self) -> Tensor:
         return self
 

@@ -199,6 +199,13 @@ def test_a_seed_decides_and_nothing_else(loaded: CosyVoice, wish: Speech, speed:
     assert not np.array_equal(spoken(loaded, long, seed=2), first)
 
 
+def test_each_step_of_the_language_model_sees_all_before_it(
+    loaded: CosyVoice, wish: Speech
+) -> None:
+    list(loaded.speak(wish))
+    assert loaded._upstream.model.llm.llm.blind_steps == 0
+
+
 def test_a_prompt_is_read_once(loaded: CosyVoice, wish: Speech, tmp_path: Path) -> None:
     spoken(loaded, wish)
     read = loaded._upstream.frontend.prompts_read

@@ -44,6 +44,7 @@ _NEEDED = (
     "frontend.text_normalize",
     "model.hift_cache_dict",
     "model.llm.inference",
+    "model.llm.llm.forward_one_step",
     "model.llm_end_dict",
     "model.llm_job",
     "model.token_hop_len",
@@ -84,6 +85,7 @@ def start(model_dir: Path, acceleration: str) -> Any:
             raise Problem(ENGINE_NOT_LOADED, reason=f"{type(error).__name__}: {error}") from error
     if missing := [name for name in _NEEDED if not _has(loaded, name)]:
         raise Problem(ENGINE_NOT_LOADED, reason=f"upstream lacks {', '.join(missing)}")
+    _show_the_whole_context(loaded.model.llm.llm)
     _hush(module)
     return loaded
 
@@ -159,6 +161,23 @@ def _root_logger_kept() -> Iterator[None]:
     finally:
         root.setLevel(level)
         root.handlers[:] = handlers
+
+
+def _show_the_whole_context(encoder: Any) -> None:
+    """Have each step of the language model see all that was said before.
+
+    Upstream gives a step the mask of its one new position. transformers took ones of any length for
+    "no mask" up to 4.52 and pads them with zeros since: then a step sees the first position and
+    nothing else, and speaks gibberish (upstream #1446, #1824). So that it holds with either.
+    """
+    step = encoder.forward_one_step
+
+    def forward_one_step(xs: Any, masks: Any, cache: Any = None) -> Any:
+        if cache is not None and (known := cache.get_seq_length()):
+            masks = masks.new_ones((1, xs.shape[1], known + xs.shape[1]))
+        return step(xs, masks, cache)
+
+    encoder.forward_one_step = forward_one_step
 
 
 class _NotUpstream(logging.Filter):

@@ -26,11 +26,38 @@ class OutOfMemoryError(RuntimeError):
     """STAND-IN for torch.OutOfMemoryError, known by its name."""
 
 
+class Cache:
+    """STAND-IN for the cache of transformers."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def get_seq_length(self) -> int:
+        """How many positions it holds."""
+        return self._length
+
+
+class Encoder:
+    """STAND-IN for Qwen2Encoder: like transformers since 4.53 it sees what the mask shows it."""
+
+    def __init__(self) -> None:
+        self.blind_steps = 0
+
+    def forward_one_step(
+        self, xs: Tensor, masks: Tensor, cache: Cache | None = None
+    ) -> tuple[Tensor, Cache]:
+        """One more position; counts the steps that were shown less than all positions."""
+        length = xs.shape[1] + (cache.get_seq_length() if cache else 0)
+        self.blind_steps += masks.shape[-1] != length
+        return xs, Cache(length)
+
+
 class LanguageModel:
     """STAND-IN for CosyVoice3LM."""
 
     def __init__(self) -> None:
         self.inferences = 0
+        self.llm = Encoder()
 
     def inference(
         self, text: Tensor, prompt_text: Tensor, prompt_speech_token: Tensor, uuid: str = ""
@@ -43,8 +70,13 @@ class LanguageModel:
         if "ZEROTOKENSALWAYS" in said or ("ZEROTOKENS" in said and np.random.random() < 0.5):
             return
         spoken = text.shape[1]
+        inputs, cache = Tensor(np.zeros((1, len(codes)))), None
         for number in range(spoken * (200 if "ENDLESS" in said else 8)):
             time.sleep(TOKEN_S)
+            # As upstream does it: the mask of what is new, and not of what the cache holds.
+            mask = Tensor(np.tri(inputs.shape[1], dtype=bool)[None])
+            _, cache = self.llm.forward_one_step(inputs, mask, cache)
+            inputs = Tensor(np.zeros((1, 1)))
             # For ever, but a test run must end.
             while "HANGS" in said and threading.main_thread().is_alive():
                 time.sleep(0.05)
