@@ -29,8 +29,8 @@ ORDER = (
     "test_provision", "test_monitoring", "test_front_door", "test_anatomy", "test_refusals",
     "test_browser", "test_shaped_links", "test_dashboards", "test_grafana", "test_two_tiers",
     "test_logs", "test_preflight", "test_engine", "test_volume", "test_audit_finds", "test_restart",
-    "test_release", "test_rollback", "test_offline", "test_backup", "test_uninstall",
-    "test_readme",
+    "test_release", "test_rollback", "test_offline", "test_backup", "test_firewall",
+    "test_uninstall", "test_readme",
 )  # fmt: skip
 
 
