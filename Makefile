@@ -15,7 +15,7 @@ CONTROL_DEBS := python3-venv openssh-client npm
 TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng redis-server chromium curl
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
-LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py
+LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py roles/tls/files/certificate.py
 export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
