@@ -28,7 +28,7 @@ AT_ONCE = 3
 ORDER = (
     "test_provision", "test_monitoring", "test_front_door", "test_anatomy", "test_refusals",
     "test_browser", "test_shaped_links", "test_dashboards", "test_grafana", "test_two_tiers",
-    "test_logs", "test_preflight", "test_engine", "test_volume", "test_audit_finds", "test_restart",
+    "test_logs", "test_preflight", "test_engine", "test_volume", "test_audit_finds", "test_tls", "test_restart",
     "test_release", "test_rollback", "test_offline", "test_backup", "test_uninstall",
     "test_readme",
 )  # fmt: skip
