@@ -162,6 +162,14 @@ def _trail(verb: argparse.ArgumentParser) -> None:
     verb.set_defaults(run=command.run)
 
 
+def _keys(verb: argparse.ArgumentParser) -> None:
+    """say who may come in: API keys and passwords"""
+    from cosyhost.access import command
+
+    command.describe(verb)
+    verb.set_defaults(run=lambda options: command.run(options, _settings(options)))
+
+
 def _check_config(verb: argparse.ArgumentParser) -> None:
     """read the settings and say what is wrong"""
 
@@ -183,6 +191,7 @@ _VERBS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
     "relay": _relay,
     "retention": _retention,
     "trail": _trail,
+    "keys": _keys,
     "check-config": _check_config,
 }
 

@@ -130,11 +130,16 @@ class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings of a release.
 
+    `access`: the service is `open` to whom the network lets in, or asks everybody for a key or a
+    sign-in (`keys`); `deployment_key` is the SHA-256 of the key that the deployment itself has.
+
     `consent`: `none` is asked for, the studio has `asked` for it, or it is `required` of everybody;
     then nothing is cloned unrecorded either.
     """
 
     tier: Word
+    access: Literal["open", "keys"]
+    deployment_key: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$")]
     consent: Literal["none", "asked", "required"]
     web: Web
     redis: Redis

@@ -644,10 +644,10 @@ RESTART_NOT_ALLOWED = Kind(
 RESTART_NEEDS_LOGIN = Kind(
     "restart_needs_login",
     403,
-    "只有管理员可以重启，而此版本尚无登录功能。",
-    "Only an administrator may restart, and this version has no login yet.",
-    "请由运维人员运行 playbooks/restart.yml。",
-    "Operators restart it with playbooks/restart.yml.",
+    "只有管理员可以重启。",
+    "Only an administrator may restart.",
+    "请用管理员密钥登录（service_access: keys），或由运维人员运行 playbooks/restart.yml。",
+    "Sign in as an administrator (service_access: keys); operators have playbooks/restart.yml.",
 )
 RESTART_UNAVAILABLE = Kind(
     "restart_unavailable",
@@ -802,6 +802,110 @@ INSPECT_CUT = Kind(
     "The file ends within its tags, or is damaged there.",
     "请重新下载完整的文件。",
     "Download the whole file again.",
+)
+KEY_MISSING = Kind(
+    "key_missing",
+    401,
+    "需要密钥或登录。",
+    "A key or a sign-in is needed.",
+    "程序请发送 Authorization: Bearer 密钥，浏览器请打开 /signin；密钥向管理员索取。",
+    "Programs send Authorization: Bearer KEY, browsers open /signin; ask the operator for a key.",
+)
+KEY_INVALID = Kind(
+    "key_invalid",
+    401,
+    "密钥或登录无效。",
+    "The key or sign-in is not valid.",
+    "请检查是否完整复制，或重新登录；仍不行请向管理员索取新密钥。",
+    "See that it was copied whole, or sign in again; else ask the operator for a new one.",
+)
+KEY_EXPIRED = Kind(
+    "key_expired",
+    401,
+    "密钥或登录已于 {day} 到期。",
+    "The key or sign-in ended on {day}.",
+    "请向管理员索取新的（cosyhost keys create 名称 --again）。",
+    "Ask the operator for a new one (cosyhost keys create NAME --again).",
+)
+KEY_REVOKED = Kind(
+    "key_revoked",
+    401,
+    "密钥或登录已被吊销。",
+    "The key or sign-in was revoked.",
+    "请联系管理员。",
+    "Ask the operator.",
+)
+SIGN_IN_WRONG = Kind(
+    "sign_in_wrong",
+    401,
+    "名称或密码不正确。",
+    "The name or the password is wrong.",
+    "请再试一次；忘记密码请联系管理员。",
+    "Try again; who has forgotten it asks the operator.",
+)
+SIGN_IN_TOO_OFTEN = Kind(
+    "sign_in_too_often",
+    429,
+    "失败次数过多。",
+    "There were too many failed attempts.",
+    "请等 {retry_after_s} 秒后再试。",
+    "Wait {retry_after_s} s, then try again.",
+)
+KEY_NAME_INVALID = Kind(
+    "key_name_invalid",
+    422,
+    "这个名称不能用于密钥。",
+    "This name is none that a key can have.",
+    "请用 1 到 64 个字母、数字、空格或 @ . - _，以字母或数字开头。",
+    "Use 1 to 64 letters, digits, spaces or @ . - _, the first a letter or digit.",
+)
+KEY_NAME_TAKEN = Kind(
+    "key_name_taken",
+    409,
+    "名称 {name} 已有密钥或密码。",
+    "{name} has a key or password already.",
+    "请换一个名称，或加 --again 为其换发。",
+    "Choose another name, or add --again to replace it.",
+)
+KEY_NAME_UNKNOWN = Kind(
+    "key_name_unknown",
+    404,
+    "没有名为 {name} 的密钥。",
+    "Nobody is called {name}.",
+    "用 cosyhost keys list 查看已有的名称。",
+    "cosyhost keys list shows the names.",
+)
+KEY_EXPIRY_INVALID = Kind(
+    "key_expiry_invalid",
+    422,
+    "期限 {given} 无法识别。",
+    "{given} is no time to expire in.",
+    "请写成 12h、14d 或 4w。",
+    "Write 12h, 14d or 4w.",
+)
+KEYS_NEED_ROOT = Kind(
+    "keys_need_root",
+    403,
+    "只有 root 或服务用户可以管理密钥。",
+    "Only root and the service's own user may manage keys.",
+    "请用 sudo 运行。",
+    "Run it with sudo.",
+)
+PASSWORD_WEAK = Kind(
+    "password_weak",
+    422,
+    "密码须为 {shortest} 到 {longest} 个字符。",
+    "A password has {shortest} to {longest} characters.",
+    "请换一个，或用 keys create --password 生成。",
+    "Take another, or let keys create --password make one.",
+)
+VOICE_SHARED = Kind(
+    "voice_shared",
+    403,
+    "音色 {name} 属于共享音色库。",
+    "The voice {name} belongs to the shared library.",
+    "只有管理员可以改名或删除；您可以用同样的名称另存自己的音色。",
+    "Only an administrator renames or deletes it; a voice of your own may have the same name.",
 )
 
 KINDS: dict[str, Kind] = {

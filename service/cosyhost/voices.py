@@ -10,7 +10,7 @@ import unicodedata
 import msgspec
 
 from cosyhost.audio import Prompt
-from cosyhost.errors import VOICE_EXISTS, VOICE_NAME_INVALID, VOICE_UNKNOWN, Problem
+from cosyhost.errors import VOICE_EXISTS, VOICE_NAME_INVALID, VOICE_SHARED, VOICE_UNKNOWN, Problem
 from cosyhost.store import AlreadyExistsError, Store
 
 # Letters and digits of any script, and joiners; the first is no joiner.
@@ -20,7 +20,7 @@ UNNAMED_PROMPT_TTL_S = 24 * 3600
 
 
 class Voice(msgspec.Struct, frozen=True, kw_only=True):
-    """A stored prompt with its text, by a name."""
+    """A stored prompt with its text, by a name; without an `owner` it is of the shared library."""
 
     name: str
     prompt: str
@@ -29,6 +29,7 @@ class Voice(msgspec.Struct, frozen=True, kw_only=True):
     consent: str
     seconds: float
     created: float
+    owner: str = ""
 
 
 def prompt_key(sha256: str) -> str:
@@ -36,9 +37,10 @@ def prompt_key(sha256: str) -> str:
     return f"voices/prompts/{sha256}.wav"
 
 
-def _voice_key(name: str) -> str:
+def _voice_key(name: str, owner: str) -> str:
     """Names are any script and case; keys are hexadecimal, safe for every store."""
-    return f"voices/names/{hashlib.sha256(name.casefold().encode()).hexdigest()[:40]}.json"
+    folder = f"voices/names/{owner}" if owner else "voices/names"
+    return f"{folder}/{hashlib.sha256(name.casefold().encode()).hexdigest()[:40]}.json"
 
 
 def clean_name(name: str) -> str:
@@ -54,7 +56,11 @@ def clean_name(name: str) -> str:
 
 
 class Library:
-    """Voices and their prompts."""
+    """Voices and their prompts.
+
+    An `owner` has the shared library before them and their own voices over it, which nobody else
+    sees; only the latter are theirs to change. Without one it is the shared library alone.
+    """
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -76,65 +82,87 @@ class Library:
         """
         voice = msgspec.structs.replace(voice, name=clean_name(voice.name))
         try:
-            self._store.put(_voice_key(voice.name), msgspec.json.encode(voice), new=True)
+            self._store.put(_voice_key(voice.name, voice.owner), msgspec.json.encode(voice), new=True)
         except AlreadyExistsError:
             raise Problem(VOICE_EXISTS, name=voice.name) from None
         return voice
 
-    def rename(self, name: str, new_name: str) -> Voice:
+    def rename(self, name: str, new_name: str, owner: str = "") -> Voice:
         """Give a voice another name. If it breaks off in between, both names are there.
 
         Raises:
-            Problem: VOICE_UNKNOWN, VOICE_NAME_INVALID or VOICE_EXISTS.
+            Problem: VOICE_UNKNOWN, VOICE_SHARED, VOICE_NAME_INVALID or VOICE_EXISTS.
         """
-        old = self.get(name)
-        if _voice_key(clean_name(new_name)) == _voice_key(old.name):  # another case of letters
+        old = self.own(name, owner)
+        key = _voice_key(old.name, owner)
+        if _voice_key(clean_name(new_name), owner) == key:  # another case of letters
             new = msgspec.structs.replace(old, name=clean_name(new_name))
-            self._store.put(_voice_key(new.name), msgspec.json.encode(new))
+            self._store.put(key, msgspec.json.encode(new))
             return new
         new = self.create(msgspec.structs.replace(old, name=new_name))
-        self._store.delete(_voice_key(old.name))
+        self._store.delete(key)
         return new
 
-    def listen(self, name: str) -> bytes:
+    def listen(self, name: str, owner: str = "") -> bytes:
         """The prompt audio of a voice, a WAV file.
 
         Raises:
             Problem: VOICE_UNKNOWN.
         """
-        data = self._store.get(prompt_key(self.get(name).prompt))
+        data = self._store.get(prompt_key(self.get(name, owner).prompt))
         if data is None:
             raise Problem(VOICE_UNKNOWN, name=name[:64])
         return data
 
-    def get(self, name: str) -> Voice:
+    def get(self, name: str, owner: str = "") -> Voice:
         """The voice of that name.
 
         Raises:
             Problem: VOICE_UNKNOWN.
         """
-        data = self._store.get(_voice_key(unicodedata.normalize("NFC", name).strip()))
+        clean = unicodedata.normalize("NFC", name).strip()
+        data = self._store.get(_voice_key(clean, owner))
+        if data is None and owner:
+            data = self._store.get(_voice_key(clean, ""))
         if data is None:
             raise Problem(VOICE_UNKNOWN, name=name[:64])
         return msgspec.json.decode(data, type=Voice)
 
-    def all(self) -> list[Voice]:
-        """Every voice, by name."""
-        found = (self._store.get(key) for key, _ in self._store.keys("voices/names"))
-        voices = (msgspec.json.decode(data, type=Voice) for data in found if data)
-        return sorted(voices, key=lambda voice: voice.name.casefold())
+    def own(self, name: str, owner: str) -> Voice:
+        """The same, if it is the owner's to change.
 
-    def delete(self, name: str) -> None:
+        Raises:
+            Problem: VOICE_UNKNOWN or VOICE_SHARED.
+        """
+        voice = self.get(name, owner)
+        if voice.owner != owner:
+            raise Problem(VOICE_SHARED, name=voice.name)
+        return voice
+
+    def all(self, owner: str = "") -> list[Voice]:
+        """Every voice that the owner may use, by name."""
+        named: dict[str, Voice] = {}
+        for voice in self._everybodys():
+            folded = voice.name.casefold()
+            if voice.owner == owner or (not voice.owner and folded not in named):
+                named[folded] = voice
+        return [named[folded] for folded in sorted(named)]
+
+    def _everybodys(self) -> list[Voice]:
+        found = (self._store.get(key) for key, _ in self._store.keys("voices/names"))
+        return [msgspec.json.decode(data, type=Voice) for data in found if data]
+
+    def delete(self, name: str, owner: str = "") -> None:
         """Remove the name; its prompt goes once nobody has used it for a day.
 
         Raises:
-            Problem: VOICE_UNKNOWN.
+            Problem: VOICE_UNKNOWN or VOICE_SHARED.
         """
-        self._store.delete(_voice_key(self.get(name).name))
+        self._store.delete(_voice_key(self.own(name, owner).name, owner))
 
     def sweep(self) -> int:
         """Remove prompts that no voice names and that are older than a day; returns how many."""
-        named = {prompt_key(voice.prompt) for voice in self.all()}
+        named = {prompt_key(voice.prompt) for voice in self._everybodys()}
         oldest = time.time() - UNNAMED_PROMPT_TTL_S
         stale = [
             key

@@ -54,6 +54,7 @@ class Wish:
     speed: float = 1.0
     seed: int | None = None
     user: str = ""
+    owner: str = ""
     address: str = ""
     consent: consents.Given = None
     upload_s: float = 0.0
@@ -134,7 +135,7 @@ def _checked(services: Services, wish: Wish, agreed: str, entry: Entry) -> Job:
         prompt = read_prompt(wish.prompt_audio, services.config.limits.body_bytes)
         prompt_id = services.library.keep_prompt(prompt)
     elif wish.voice:
-        voice = services.library.get(wish.voice)
+        voice = services.library.get(wish.voice, wish.owner)
         agreed = agreed or voice.consent
         entry.know(voice=voice.prompt, name=voice.name, consent=agreed)
         consents.need(services, agreed)

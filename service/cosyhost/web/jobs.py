@@ -23,7 +23,7 @@ from cosyhost.web.download_clock import Download
 from cosyhost.web.follow import raise_unless_done
 from cosyhost.web.services import Injected, Services
 from cosyhost.web.speech import Format, SpeechBody, respond, wish_of
-from cosyhost.web.user import User
+from cosyhost.web.user import Reader, User
 
 # How often a followed job is looked at, and how long a silent stream stays silent.
 _LOOK_S = 0.25
@@ -56,6 +56,14 @@ def shown(services: Services, status: Status) -> dict[str, Any]:
     return document
 
 
+def _status(services: Services, job_id: str, reader: str) -> Status:
+    """The job, if it is the reader's; where none is named, who knows its id may have it."""
+    status = services.ledger.status(job_id)
+    if reader and status.user != reader:
+        raise Problem(JOB_UNKNOWN, job=job_id[:64])
+    return status
+
+
 def eta_s(services: Services, status: Status) -> float | None:
     """Seconds until a waiting job begins, as a guess: its place times the mean job by children."""
     if status.position is None:
@@ -71,7 +79,7 @@ async def submit_job(
     """Queue a job as POST /v1/audio/speech does, and answer at once with where it stands."""
     job_id = await intake.accept(services, wish_of(body, request))
     response.headers["Location"] = f"/v1/jobs/{job_id}"
-    return await get_job(services, job_id)
+    return await get_job(services, "", job_id)
 
 
 @router.get("")
@@ -85,19 +93,19 @@ async def list_jobs(services: Injected, user: User) -> dict[str, Any]:
 
 
 @router.get("/{job_id}")
-async def get_job(services: Injected, job_id: str) -> dict[str, Any]:
+async def get_job(services: Injected, reader: Reader, job_id: str) -> dict[str, Any]:
     """State, place in the queue, and where the seconds went."""
 
     def look() -> dict[str, Any]:
-        return shown(services, services.ledger.status(job_id))
+        return shown(services, _status(services, job_id, reader))
 
     return await run_in_threadpool(look)
 
 
 @router.get("/{job_id}/events", response_class=StreamingResponse)
-async def get_events(services: Injected, job_id: str) -> StreamingResponse:
+async def get_events(services: Injected, reader: Reader, job_id: str) -> StreamingResponse:
     """Server-sent events: the job's document at every change, until it has ended."""
-    first = await get_job(services, job_id)
+    first = await get_job(services, reader, job_id)
 
     async def events() -> AsyncIterator[str]:
         document, last, quiet_s = first, "", 0.0
@@ -113,7 +121,7 @@ async def get_events(services: Injected, job_id: str) -> StreamingResponse:
                 return
             await asyncio.sleep(_LOOK_S)
             quiet_s += _LOOK_S
-            document = await get_job(services, job_id)
+            document = await get_job(services, reader, job_id)
 
     headers = {"X-Accel-Buffering": "no"}
     return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
@@ -130,7 +138,7 @@ async def cancel_job(
 
     def cancel() -> dict[str, Any] | Response:
         owner = services.ledger.status(job_id).user
-        if owner and owner != user:
+        if owner and owner != user or reader and owner != reader:
             raise Problem(JOB_UNKNOWN, job=job_id[:64])
         services.ledger.cancel(job_id)
         if not forget:
@@ -146,10 +154,14 @@ async def cancel_job(
 
 @router.get("/{job_id}/audio", response_class=Response)
 async def get_audio(
-    request: Request, services: Injected, job_id: str, response_format: Format = "wav"
+    request: Request,
+    services: Injected,
+    reader: Reader,
+    job_id: str,
+    response_format: Format = "wav",
 ) -> Response:
     """The output: from the store once the job is done, as it is made before that."""
-    status = await run_in_threadpool(services.ledger.status, job_id)
+    status = await run_in_threadpool(_status, services, job_id, reader)
     raise_unless_done(status)
     if status.state != "done":
         return await respond(request, services, job_id, response_format, cancel=False)

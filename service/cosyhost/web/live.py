@@ -108,6 +108,7 @@ class _Conversation:
                     instruction=opening.instructions,
                     speed=opening.speed,
                     user=self._socket.state.user,
+                    owner=self._socket.state.owner,
                     mark=self._mark,
                     address=address_of(self._socket),
                     consent=opening.consent,

@@ -82,6 +82,7 @@ def wish_of(body: SpeechBody, request: Request) -> intake.Wish:
         speed=body.speed,
         seed=body.seed,
         user=request.state.user,
+        owner=request.state.owner,
         address=address_of(request),
         consent=body.consent,
         upload_s=body.upload_s + getattr(request.state, "upload_s", 0.0),

@@ -19,7 +19,7 @@ from cosyhost.trail import Entry, Event
 from cosyhost.voices import Voice, clean_name
 from cosyhost.web import consents, room
 from cosyhost.web.services import Injected, Services
-from cosyhost.web.user import address_of, user_id
+from cosyhost.web.user import Owner, address_of, user_id
 
 router = APIRouter(prefix="/v1/audio/voices", tags=["voices"])
 
@@ -36,9 +36,9 @@ def _shown(voice: Voice) -> dict[str, Any]:
 
 
 @router.get("")
-async def list_voices(services: Injected) -> dict[str, Any]:
-    """Every stored voice."""
-    voices = await run_in_threadpool(services.library.all)
+async def list_voices(services: Injected, owner: Owner) -> dict[str, Any]:
+    """Every stored voice that is yours to use."""
+    voices = await run_in_threadpool(services.library.all, owner)
     return {
         "voices": [voice.name for voice in voices],
         "uploaded_voices": [_shown(voice) for voice in voices],
@@ -49,6 +49,7 @@ async def list_voices(services: Injected) -> dict[str, Any]:
 async def create_voice(
     request: Request,
     services: Injected,
+    owner: Owner,
     name: Annotated[str, Form()],
     audio_sample: Annotated[
         UploadFile | None, File(description="3 to 30 s of one speaker.")
@@ -83,6 +84,7 @@ async def create_voice(
                 consent=agreed,
                 seconds=seconds,
                 created=time.time(),
+                owner=owner,
             )
             entry.accept(voice=prompt_id)
             return services.library.create(voice)
@@ -118,36 +120,38 @@ class Renaming(BaseModel):
 
 @router.patch("/{name}")
 async def rename_voice(
-    request: Request, services: Injected, name: str, body: Renaming
+    request: Request, services: Injected, owner: Owner, name: str, body: Renaming
 ) -> dict[str, Any]:
     """Give a voice another name."""
 
     def rename() -> Voice:
         with _recorded(services, request, "voice_renamed", name=name[:64]) as entry:
-            old = services.library.get(name)
+            old = services.library.own(name, owner)
             new_name = clean_name(body.name)
             entry.accept(name=old.name, new_name=new_name, voice=old.prompt)
-            return services.library.rename(name, new_name)
+            return services.library.rename(name, new_name, owner)
 
     return {"success": True, "voice": _shown(await run_in_threadpool(rename))}
 
 
 @router.get("/{name}/audio", response_class=Response)
-async def get_voice_audio(services: Injected, name: str) -> Response:
+async def get_voice_audio(services: Injected, owner: Owner, name: str) -> Response:
     """The prompt audio of a voice, to listen to."""
-    data = await run_in_threadpool(services.library.listen, name)
+    data = await run_in_threadpool(services.library.listen, name, owner)
     return Response(data, media_type="audio/wav")
 
 
 @router.delete("/{name}")
-async def delete_voice(request: Request, services: Injected, name: str) -> dict[str, Any]:
+async def delete_voice(
+    request: Request, services: Injected, owner: Owner, name: str
+) -> dict[str, Any]:
     """Remove a voice."""
 
     def delete() -> None:
         with _recorded(services, request, "voice_deleted", name=name[:64]) as entry:
-            voice = services.library.get(name)
+            voice = services.library.own(name, owner)
             entry.accept(name=voice.name, voice=voice.prompt)
-            services.library.delete(name)
+            services.library.delete(name, owner)
 
     await run_in_threadpool(delete)
     return {"success": True, "message": f"Voice {name!r} deleted."}
