@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """One sort of failure.
 
     `code` never changes once released. `zh`/`en` say what is wrong, `hint_zh`/`hint_en` what to do

@@ -9,7 +9,6 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import msgspec
@@ -89,7 +88,7 @@ def serve(config: Config, *, dry: bool, as_json: bool) -> None:
 
 def document(report: Report, dry: bool) -> dict[str, object]:
     """The report for programs; bytes and seconds."""
-    return {"dry_run": dry, **asdict(report)}
+    return {"dry_run": dry, **vars(report)}
 
 
 def summary(report: Report, policy: Policy, dry: bool) -> str:

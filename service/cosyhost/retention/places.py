@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from cosyhost.errors import RETENTION_PLACE, Problem
@@ -29,14 +29,23 @@ PAGE = 4096
 _T = TypeVar("_T")
 
 
-Found = tuple[str, float, float, int]
-"""Name, time of the last change, time of the last use (Unix seconds), and bytes."""
+class Page(NamedTuple):
+    """Some of the files, column by column: the same place in each is the same file.
+
+    `changed` and `used` are when it was last written and last read, in Unix seconds; sizes are
+    bytes.
+    """
+
+    names: list[str]
+    changed: list[float]
+    used: list[float]
+    sizes: list[int]
 
 
 class Place(Protocol):
     """A listing, and the way to delete from it."""
 
-    def pages(self) -> Iterator[list[Found]]:
+    def pages(self) -> Iterator[Page]:
         """All there is, a few thousand at a time."""
 
     def remove(self, names: Sequence[str]) -> None:
@@ -72,16 +81,16 @@ class Folder:
     ) -> None:
         os.close(self._fd)
 
-    def pages(self) -> Iterator[list[Found]]:
+    def pages(self) -> Iterator[Page]:
         """See `Place.pages`.
 
         A change is also one of the inode: a file whose time lies in the future (a clock that
         jumped, a copy from elsewhere) is as old as it has been here.
         """
-        page: list[Found] = []
+        names, changed, used, sizes = page = Page([], [], [], [])
         try:
             with os.scandir(self._fd) as entries:
-                # Half of a run's time is spent in these lines: whole seconds by their place.
+                # Most of a run's time is spent in these lines: whole seconds by their place.
                 for entry in entries:
                     name = entry.name
                     if name[0] == ".":
@@ -92,11 +101,14 @@ class Folder:
                         continue
                     if found[0] & _KIND != _REGULAR:
                         continue
-                    changed, born = found[8], found[9]
-                    page.append((name, born if born < changed else changed, found[7], found[6]))
-                    if len(page) == PAGE:
+                    written, born = found[8], found[9]
+                    names.append(name)
+                    changed.append(born if born < written else written)
+                    used.append(found[7])
+                    sizes.append(found[6])
+                    if len(names) == PAGE:
                         yield page
-                        page = []
+                        names, changed, used, sizes = page = Page([], [], [], [])
         except OSError as error:
             raise _refused(self._path, error) from error
         yield page
@@ -142,18 +154,15 @@ class Objects:
     ) -> None:
         return
 
-    def pages(self) -> Iterator[list[Found]]:
+    def pages(self) -> Iterator[Page]:
         """See `Place.pages`. No store says when an object was last read: at its birth, then."""
         import obstore
 
-        def pages() -> Iterator[list[Found]]:
-            for page in obstore.list(self._store, OUTPUTS, chunk_size=_BATCH):
-                yield [
-                    (found["path"], time, time, found["size"])
-                    for found in page
-                    if not found["path"].rpartition("/")[2].startswith(".")
-                    for time in [found["last_modified"].timestamp()]
-                ]
+        def pages() -> Iterator[Page]:
+            for listed in obstore.list(self._store, OUTPUTS, chunk_size=_BATCH):
+                ours = [f for f in listed if not f["path"].rpartition("/")[2].startswith(".")]
+                times = [found["last_modified"].timestamp() for found in ours]
+                yield Page([f["path"] for f in ours], times, times, [f["size"] for f in ours])
 
         yield from self._guarded(pages)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # An output that was written or fetched so lately is in somebody's hands.
 IN_USE_S = 900.0
@@ -13,8 +13,7 @@ _BUCKETS = 1024
 NAMES = 250_000
 
 
-@dataclass(frozen=True)
-class Policy:
+class Policy(NamedTuple):
     """Limits; 0 is none. Seconds and bytes.
 
     `min_free_bytes` is asked of the whole volume, and means nothing for an object store.
@@ -41,12 +40,12 @@ class Kept:
         self.names: list[str] | None = []
 
 
-@dataclass
 class Cutoff:
     """All before `time` goes, and of what is exactly as old, `budget` bytes."""
 
-    time: float
-    budget: int
+    def __init__(self, time: float, budget: int) -> None:
+        self.time = time
+        self.budget = budget
 
     def takes(self, time: float, size: int) -> bool:
         """Whether this one goes; a call for each of the listing, in any order."""
