@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, FilePayload, Page, Route, expect
+from playwright.sync_api import Browser, ConsoleMessage, FilePayload, Page, Route, expect
 
 from tests import prompts
 from tests.browser import sounds
@@ -40,9 +40,15 @@ class Visitor:
         self.errors: list[str] = []
         self.outside: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("console", self._hear)
         page.on("request", lambda sent: self._look(sent.url, url))
         page.goto(url)
         self.settled()
+
+    def _hear(self, said: ConsoleMessage) -> None:
+        """What the page's policy forbids, the browser says aloud."""
+        if "Content Security Policy" in said.text:
+            self.errors.append(said.text)
 
     def _look(self, address: str, url: str) -> None:
         if not address.startswith((url, "data:", "blob:")):

@@ -33,6 +33,7 @@ from cosyhost.web import (
 )
 from cosyhost.web.caching import NoStore
 from cosyhost.web.download_clock import DownloadClock
+from cosyhost.web.policy import ContentPolicy
 from cosyhost.web.services import Services, open_services
 from cosyhost.web.upload_clock import UploadClock
 from cosyhost.web.user import UserCookie
@@ -79,6 +80,7 @@ def create_app(config: Config, password: str | None) -> FastAPI:
     app.add_middleware(DownloadClock, observe=services.metrics.jobs.downloaded)
     app.add_middleware(UserCookie)
     app.add_middleware(NoStore)
+    app.add_middleware(ContentPolicy)
     app.add_middleware(UploadClock, limit_bytes=config.limits.body_bytes)
     problems.install(app, services)
     for module in (speech, live, voices, uploads, jobs, netcheck, health, admin):

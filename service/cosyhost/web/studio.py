@@ -41,18 +41,17 @@ _REFUSED_HERE = (
 )
 
 
-def build(services: Services, assets: str) -> gr.Blocks:
-    """The page; `assets` is where the static files are, with a slash at its end."""
+def build(services: Services, assets: str) -> tuple[gr.Blocks, dict[str, dict[str, Any]]]:
+    """The page, and what studio.js must know of each place in it, by the place's name.
 
-    def place(name: str, **options: Any) -> gr.HTML:
-        """Room for a widget, which studio.js knows by `name`."""
-        mount = f"window.cosyStudio.mount({json.dumps(name)}, element, {json.dumps(options)})"
-        return gr.HTML(
-            html_template=f'<div class="cosy-{name}"></div>',
-            js_on_load=f"import({json.dumps(assets + 'studio.js')}).then(() => {mount});",
-            elem_id=f"cosy-{name}",
-            apply_default_css=False,
-        )
+    `assets` is where the static files are, with a slash at its end. The places are empty columns:
+    Gradio's own HTML component evaluates strings, which the page's policy forbids.
+    """
+    places: dict[str, dict[str, Any]] = {}
+
+    def place(name: str, **options: Any) -> None:
+        places[name] = options
+        gr.Column(elem_id=f"cosy-{name}")
 
     limits = services.config.limits
     blocks: gr.Blocks = gr.Blocks(title="CosyHost", analytics_enabled=False)
@@ -79,7 +78,7 @@ def build(services: Services, assets: str) -> gr.Blocks:
                 place("network")
                 if services.config.studio.restart_button == "everyone":
                     place("restart")
-    return blocks
+    return blocks, places
 
 
 def assets_path() -> str:
@@ -95,10 +94,13 @@ def mount(app: FastAPI, services: Services) -> FastAPI:
     """Put the page at `/` and its files beside it."""
     assets = assets_path()
     app.mount(assets.rstrip("/"), StaticFiles(directory=_STATIC))
+    blocks, places = build(services, assets)
+    # What `<` begins would end the script.
+    known = json.dumps(places).replace("<", "\\u003c")
     fonts = ("ui-sans-serif", "system-ui", "sans-serif")
     mounted: FastAPI = gr.mount_gradio_app(
         app,
-        build(services, assets),
+        blocks,
         path="/",
         footer_links=[],
         run_history=False,
@@ -109,6 +111,7 @@ def mount(app: FastAPI, services: Services) -> FastAPI:
         theme=gr.themes.Default(font=fonts, font_mono=("ui-monospace", "monospace")),
         favicon_path=str(_STATIC / "icon.svg"),
         head=f'<link rel="stylesheet" href="{assets}studio.css">'
+        f'<script type="application/json" id="cosy-places">{known}</script>'
         f'<script type="module" src="{assets}studio.js"></script>',
     )
     return mounted

@@ -119,11 +119,20 @@ const PARTS = {
   restart: restart.mount,
 };
 
-/** Called by the page for each place it has. */
-function mount(name, element, options = {}) {
-  here[name] = PARTS[name](element, { ...options, lang });
+const places = JSON.parse(document.getElementById('cosy-places').textContent);
+
+/** Fills each place that Gradio has put on the page and nobody has filled. */
+function fill() {
+  for (const [name, options] of Object.entries(places)) {
+    const place = document.getElementById(`cosy-${name}`);
+    if (!place || place.querySelector(':scope > .cosy-place')) continue;
+    const element = el('div.cosy-place');
+    place.replaceChildren(element);
+    here[name] = PARTS[name](element, { ...options, lang });
+  }
 }
 
 setLang(lang);
 voices.refresh();
-window.cosyStudio = { mount };
+new MutationObserver(fill).observe(document.body, { childList: true, subtree: true });
+fill();
