@@ -51,6 +51,8 @@ class Service(BaseHTTPRequestHandler):
         headers["X-Waited"] = self.headers.get("X-CosyHost-Upload-S", "")
         if "timing=" in self.path:
             headers["Server-Timing"] = unquote(self.path.partition("timing=")[2])
+        if path == "/own-policy":
+            headers["Content-Security-Policy"] = "default-src 'none'"
         if asked := self.headers.get("Range"):
             first, last = map(int, asked.removeprefix("bytes=").split("-"))
             headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
@@ -253,6 +255,26 @@ def test_an_address_that_is_not_there_is_a_page(lan: Door, path: str) -> None:
 def test_a_request_reaches_the_service_as_it_was(lan: Door, path: str, method: str) -> None:
     answer, _ = lan.ask(path, method, b"12345")
     assert (answer.status, answer.headers["X-Got"]) == (200, "5")
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/v1/models", "/v1/jobs/1/audio", "/v1/status/404", "/status/404", "/metrics"]
+)
+def test_every_answer_says_what_a_browser_may_do_with_it(lan: Door, path: str) -> None:
+    answer, _ = lan.ask(path)
+    (policy,) = answer.headers.get_all("Content-Security-Policy", [])
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert not re.search("'unsafe-eval'|script-src[^;]*'unsafe-inline'", policy)
+    assert answer.headers.get_all("X-Content-Type-Options") == ["nosniff"]
+    assert answer.headers.get_all("Referrer-Policy") == ["same-origin"]
+    assert "microphone=(self)" in answer.headers["Permissions-Policy"]
+    assert answer.headers["Server"] == "nginx"
+
+
+def test_a_page_keeps_the_policy_the_service_gave_it(lan: Door) -> None:
+    answer, _ = lan.ask("/own-policy")
+    assert answer.headers.get_all("Content-Security-Policy") == ["default-src 'none'"]
 
 
 @pytest.mark.parametrize("path", ["/v1/status/404", "/v1/status/503", "/v1/jobs/status/429"])
