@@ -12,7 +12,7 @@ PROMETHEUS ?= http://127.0.0.1:9090
 # Debian packages of the control machine: its Python, SSH, the npm client that fetches what the page
 # borrows, and what the tests run for real.
 CONTROL_DEBS := python3-venv openssh-client npm
-TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool espeak-ng redis-server chromium curl
+TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool nftables espeak-ng redis-server chromium curl
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
 LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py

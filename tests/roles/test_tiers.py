@@ -99,6 +99,7 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, st
         # What the role service tells the role release.
         "release_parts": ["web", "worker"],
         "release_units": ["cosyhost-worker@0", "cosyhost-web"],
+        "__firewall_ssh_ports": [22],
     }
     result = {}
     for tier in TIERS:
@@ -201,6 +202,22 @@ def test_the_exporter_follows_the_tier_table(tier: str, rendered: Any, tmp_path:
     assert told.outputs.quota_bytes == want["quota"]
     unit = rendered[tier]["cosyhost-exporter.service"]
     assert ("PrivateDevices=yes" in unit) == (told.gpus.expected == 0)
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_the_firewall_opens_the_doors_to_the_tiers_networks_and_the_rest_to_peers(
+    tier: str, rendered: Any
+) -> None:
+    told = load(ROOT / f"inventories/{tier}/group_vars/all/edge.yml")["edge_allow"]
+    networks = [None if one == "all" else one for one in told]
+    want = {(port, network) for port in ("80", "443") for network in networks}
+    if tier == "production":  # an edge: its monitor asks its exporters
+        want |= {(port, "192.0.2.19") for port in ("7861", "9100", "9113")}
+    said = rendered[tier]["firewall.nft"]
+    found = re.findall(r"(?m)^\t\t(?:ip6? saddr (\S+) )?(?:tcp|udp) dport (\d+) accept$", said)
+    assert {(port, network or None) for network, port in found} == want
+    assert "tcp dport { 22 } accept" in said
+    assert "policy drop;" in said
 
 
 @pytest.mark.parametrize("tier", TIERS)
