@@ -220,6 +220,28 @@ def test_the_firewall_opens_the_doors_to_the_tiers_networks_and_the_rest_to_peer
     assert "policy drop;" in said
 
 
+def test_no_unit_is_more_exposed_than_it_may_be(rendered: Any, tmp_path: Path) -> None:
+    """By systemd's own reckoning, from the files; docs/hardening.md has the table."""
+    units = {name: text for name, text in rendered["demo"].items() if name.endswith(".service")}
+    worker = units["cosyhost-worker@.service"]
+    # With a GPU it sees the devices: the one difference there is.
+    units["cosyhost-worker-gpu@.service"] = worker.replace("PrivateDevices=yes\n", "")
+    assert units["cosyhost-worker-gpu@.service"] != worker
+    wrong = []
+    for name, text in units.items():
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        strict = name.startswith(("cosyhost-web", "cosyhost-exporter", "cosyhost-retention"))
+        limit = "20" if strict else "35"
+        judge = ["systemd-analyze", "security", "--offline=true", f"--threshold={limit}"]
+        ran = subprocess.run(
+            [*judge, "--no-pager", path], capture_output=True, text=True, check=False
+        )
+        if ran.returncode:
+            wrong.append(f"{name}: {(ran.stdout + ran.stderr).strip().splitlines()[-1]}")
+    assert wrong == []
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_directive_of_the_sources_snippet_is_there(tier: str, rendered: Any) -> None:
     site = rendered[tier]["site.conf"]
