@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 TIER ?= lan
 ARGS ?=
+CASES ?= 100000
 DB ?= build/osv
 REPORT ?= build/audit
 PROMETHEUS ?= http://127.0.0.1:9090
@@ -23,7 +24,7 @@ export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Targets that make hosts or install packages run as root; an ordinary user is taken through sudo.
-ROOT_TARGETS := demo test test-unit test-browser test-e2e bench down tools
+ROOT_TARGETS := demo test test-unit test-browser test-e2e test-fuzz bench down tools
 ifneq ($(shell id -u),0)
 ifneq ($(filter $(ROOT_TARGETS),$(MAKECMDGOALS)),)
 ifeq ($(shell command -v sudo),)
@@ -37,7 +38,7 @@ endif
 endif
 
 ifndef HANDED_OVER
-.PHONY: help demo deploy preflight audit backup restore test lint test-unit test-browser test-e2e bench dashboards pictures sbom vuln licences down tools lock
+.PHONY: help demo deploy preflight audit backup restore test lint test-unit test-browser test-e2e test-fuzz bench dashboards pictures sbom vuln licences down tools lock
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -71,13 +72,17 @@ lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
 	ANSIBLE_HOME=build/ansible .venv/bin/ansible-lint --offline --strict
 
 test-unit: tools ## tests that need no host
-	$(SIDE_BY_SIDE) tests/unit tests/roles tests/dashboards tests/engine_contract tests/faults $(ARGS)
+	$(SIDE_BY_SIDE) tests/unit tests/roles tests/dashboards tests/engine_contract tests/faults tests/fuzz $(ARGS)
 
 test-browser: tools ## the studio's widgets in headless Chromium
 	$(SIDE_BY_SIDE) tests/browser $(ARGS)
 
 test-e2e: tools ## provisions local, lan and demo in the testbed and uses them
 	$(LANES) tests/e2e tests/e2e_testbed $(ARGS)
+
+# Not part of `make test`, which runs some hundred cases of each: by hand or nightly.
+test-fuzz: tools ## wrong inputs by the 100,000 for each target: make test-fuzz CASES=1000
+	@$(PYTHON) -m tests.fuzz --cases $(CASES) $(ARGS)
 
 bench: tools ## make bench BENCH=provision; ends with one JSON line
 	@test -f "tests/bench/$(BENCH).py" || { echo "make bench BENCH=name; there are: $$(cd tests/bench && ls *.py | grep -v '^_' | sed 's/\.py//' | xargs)" >&2; exit 2; }

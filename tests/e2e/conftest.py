@@ -36,7 +36,9 @@ LANES = {
         "test_restart", "test_release", "test_rollback",
     ),
     "away": ("test_offline", "test_backup", "test_readme"),
-    "demo": ("test_grafana", "test_preflight", "test_audit_finds", "test_firewall", "test_uninstall"),
+    "demo": (
+        "test_grafana", "test_preflight", "test_audit_finds", "test_firewall", "test_uninstall",
+    ),
     "volume": ("test_volume",),
     "engine": ("test_engine",),
 }  # fmt: skip
