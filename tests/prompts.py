@@ -198,6 +198,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "cut MP3": (lambda: half(encoded(*samples(), "MP3")), "prompt_truncated"),
     "cut Ogg": (lambda: half(encoded(*samples(), "OGG")), "prompt_truncated"),
     "cut FLAC": (lambda: half(encoded(*samples(), "FLAC")), "prompt_truncated"),
+    "WebM of an unknown codec": (
+        lambda: filmed("webm", "libopus").replace(b"A_OPUS", b"A_0PUS"),
+        "prompt_not_audio",
+    ),
     "cut WebM": (lambda: half(filmed("webm", "libopus")), "prompt_truncated"),
     "cut M4A": (lambda: half(filmed("ipod", "aac")), "prompt_truncated"),
     "a flipped byte in FLAC": (flipped, "prompt_truncated"),

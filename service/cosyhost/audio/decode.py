@@ -185,6 +185,9 @@ def _with_ffmpeg(data: bytes) -> _Sound:
             if not container.streams.audio:
                 raise Problem(PROMPT_NOT_AUDIO)
             stream = container.streams.audio[0]
+            # PyAV's types do not say so: a codec that nobody knows has no context.
+            if stream.codec_context is None:
+                raise Problem(PROMPT_NOT_AUDIO)
             rate = stream.codec_context.sample_rate
             _check_shape(rate, stream.codec_context.channels)
             resampler = av.AudioResampler(format="fltp", rate=rate)
