@@ -16,7 +16,7 @@ CONTROL_DEBS := python3-venv openssh-client npm
 TEST_DEBS := systemd-container mmdebstrap iptables iproute2 ethtool nftables espeak-ng redis-server chromium curl
 PYTHON := .venv/bin/python
 PLAY := .venv/bin/ansible-playbook
-LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py
+LINTED := service/cosyhost dashboards tests roles/model/files/model.py roles/backup/files/backup.py roles/tls/files/certificate.py
 # A test process a core. Hosts are waited for more than they compute: three lanes (tests/e2e/conftest.py).
 SIDE_BY_SIDE := .venv/bin/pytest -n auto --dist loadfile
 LANES := .venv/bin/pytest -n 3 --no-loadscope-reorder

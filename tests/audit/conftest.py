@@ -149,7 +149,7 @@ def values(expected: Expected, host_name: str) -> dict[str, object]:
 @pytest.fixture(scope="session")
 def door(host: Host, values: dict[str, object]) -> Probe:
     """The front door, asked from the host itself: it may listen there only."""
-    return Probe.through(host, values["edge_listen"])
+    return Probe.through(host, values)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,22 @@ from tests.audit.report.evidence import reword
 SCRIPT = Path(__file__).with_name("probe_script.py")
 # Told in both languages, as users write; what the preview engine makes of it takes about 8 s.
 TEXT = "您好，这是一次验收：声音应当清楚、完整。 This is an audit: the voice should be whole."
+# Where the role tls puts a CA that is no public one.
+CA = "/etc/cosyhost/tls/ca.pem"
 CONSENT = "made up for the audit"
+
+# A greeting of an old protocol, written by hand: programs of today refuse to say it.
+GREET = """
+import os, socket, sys
+ciphers = bytes.fromhex("00000cc009c00ac013c014002f00350100")
+hello = bytes((3, int(sys.argv[3]))) + os.urandom(32) + ciphers
+told = b"\\x01" + len(hello).to_bytes(3, "big") + hello
+line = socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10)
+line.sendall(b"\\x16\\x03\\x01" + len(told).to_bytes(2, "big") + told)
+print(line.recv(7).hex(), end="")
+"""
+# Its own word for it is alert 70; a client that cannot speak these would prove nothing.
+REFUSED = re.compile("1503..00020246")
 
 
 @dataclass(frozen=True)
@@ -61,13 +76,18 @@ class Probe:
     host: Host
     address: str
     port: int
+    name: str = ""  # whose certificate it must show; empty without TLS
+    ca: str = ""  # on the host, what to trust beside the system's
 
     @classmethod
-    def through(cls, host: Host, listen: object) -> Probe:
-        """The first of nginx's addresses."""
-        assert isinstance(listen, list)
-        address, port = split_address(str(listen[0]))
-        return cls(host, {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(address, address), port)
+    def through(cls, host: Host, values: dict[str, Any], *, plain: bool = False) -> Probe:
+        """The first of nginx's addresses: with TLS where it has that, or the `plain` one."""
+        secure = [] if plain else values["edge_tls_listen"]
+        address, port = split_address(str((secure or values["edge_listen"])[0]))
+        address = {"0.0.0.0": "127.0.0.1", "[::]": "::1"}.get(address, address)
+        if not secure:
+            return cls(host, address, port)
+        return cls(host, address, port, values["tls_names"][0], CA if values["tls_ca_file"] else "")
 
     def ask(
         self,
@@ -93,7 +113,8 @@ class Probe:
                           "headers": {}, "prompt_s": 5})  # fmt: skip
 
     def _run(self, request: dict[str, Any]) -> Answer:
-        order = {"address": self.address, "port": self.port, **request}
+        order = {"address": self.address, "port": self.port, "name": self.name, "ca": self.ca,
+                 **request}  # fmt: skip
         ran = self.host.run("python3 -c %s %s", SCRIPT.read_text(), json.dumps(order))
         if ran.rc:
             said = (ran.stderr.strip().splitlines() or ["nothing"])[-1]
@@ -106,7 +127,8 @@ class Probe:
 
     def _told(self, request: dict[str, Any]) -> str:
         """A request in words."""
-        parts = [f"{request['method']} http://{self.address}:{self.port}{request['path']}"]
+        scheme = "https" if self.name else "http"
+        parts = [f"{request['method']} {scheme}://{self.address}:{self.port}{request['path']}"]
         parts += [f"{name}: {value}" for name, value in request["headers"].items()]
         if request.get("zeros"):
             parts.append(f"{request['zeros']} bytes, all of them zero")

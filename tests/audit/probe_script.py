@@ -10,6 +10,8 @@ import http.client
 import io
 import json
 import math
+import socket
+import ssl
 import sys
 import time
 import wave
@@ -48,6 +50,10 @@ def ask(order: dict[str, Any]) -> dict[str, Any]:
         headers.setdefault("Content-Type", "application/octet-stream")
     began = time.monotonic()
     connection = http.client.HTTPConnection(order["address"], order["port"], timeout=60)
+    if order["name"]:  # the certificate is for those who come by name, the address is of here
+        context = ssl.create_default_context(cafile=order["ca"] or None)
+        line = socket.create_connection((order["address"], order["port"]), timeout=60)
+        connection.sock = context.wrap_socket(line, server_hostname=order["name"])
     # Refused before all was sent: the reason is waiting.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         connection.request(order["method"], order["path"], body, headers)

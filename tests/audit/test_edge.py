@@ -147,7 +147,7 @@ def test_the_server_hides_its_version(door: Probe) -> None:
 )
 def test_nginx_listens_where_it_is_told(host: Host, values: dict[str, Any]) -> None:
     open_at = {address for address, process in listeners(host) if process == "nginx"}
-    told = (*values["edge_listen"], values["edge_status_listen"])
+    told = (*values["edge_listen"], *values["edge_tls_listen"], values["edge_status_listen"])
     wanted = {split_address(str(listen)) for listen in told}
     absent = wanted - open_at
     assert not absent, f"not at {sorted(absent)}, only at {sorted(open_at)}"
@@ -162,7 +162,8 @@ def test_nginx_listens_where_it_is_told(host: Host, values: dict[str, Any]) -> N
 )
 def test_nothing_else_is_open_to_the_network(host: Host, values: dict[str, Any]) -> None:
     """Beside nginx and the addresses of web and queue: sshd, and `audit_also_listening`."""
-    told = {split_address(str(listen)) for listen in values["edge_listen"]}
+    doors = (*values["edge_listen"], *values["edge_tls_listen"])
+    told = {split_address(str(listen)) for listen in doors}
     told |= {split_address(str(values["edge_status_listen"]))}
     told |= {(str(address), int(values["redis_port"])) for address in values["redis_bind"]}
     told |= {(str(values["service_web_listen"]), int(values["service_web_port"]))}

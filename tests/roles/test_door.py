@@ -142,7 +142,12 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
         "/var/log/cosyhost", str(folder)
     )
     text = text.replace("/etc/nginx/cosyhost-error.html", str(ROOT / "files/edge/error.html"))
+    text = text.replace("/etc/cosyhost/tls", str(folder / "tls"))
     site.write_text(text, "utf-8")
+    for part in folder.glob("*.nginx.conf"):  # with TLS: test_tls.py
+        text = part.read_text("utf-8").replace("/etc/cosyhost/tls", str(folder / "tls"))
+        text = text.replace("/var/lib/cosyhost-tls/public", str(folder / "tls/public"))
+        (folder / "tls/nginx.conf").write_text(text, "utf-8")
     scratch = "".join(
         f"{name}_temp_path {folder}/{name};"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
