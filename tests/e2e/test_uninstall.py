@@ -15,13 +15,13 @@ GONE = (
     "/etc/tmpfiles.d/cosyhost-outputs.conf",
     "/etc/systemd/system/cosyhost-.service.d", "/etc/systemd/journald@cosyhost.conf",
     "/etc/systemd/system/redis-server@cosyhost.service.d", "/var/log/cosyhost",
-    "/var/lib/cosyhost-logrotate",
+    "/var/lib/cosyhost-logrotate", "/opt/cosyhost/tls", "/etc/systemd/system/cosyhost-tls.timer",
 )  # fmt: skip
 
 DATA = (
     "/var/lib/cosyhost", "/var/lib/redis/cosyhost", "/var/lib/cosyhost-prometheus",
     "/var/lib/cosyhost-alertmanager", "/var/lib/private/cosyhost-grafana",
-    "/var/log/cosyhost-trail",
+    "/var/log/cosyhost-trail", "/var/lib/cosyhost-tls",
 )  # fmt: skip
 
 
