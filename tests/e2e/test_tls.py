@@ -1,4 +1,4 @@
-"""A CA of the host's own: switched on, trusted, renewed, watched, audited, and switched off again."""
+"""A CA of the host's own: switched on, trusted, renewed, watched, audited, switched off again."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     said = {
         "render_templates": [str(ROOT / "roles/edge/templates/site.conf.j2")],
         "render_to": str(folder),
-        "render_roles": ["edge"],
+        "render_roles": ["tls", "edge"],
         "redis_hosts": ["one"],
         "edge_listen": [f"127.0.0.1:{port}"],
         "edge_upstream": f"127.0.0.1:{upstream.server_port}",
@@ -137,17 +137,21 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     run = ansible("ansible-playbook", *told)
     assert run.returncode == 0, run.stdout + run.stderr
     (found,) = folder.glob("*.json")
+    moved = {
+        "/var/log/cosyhost": folder,
+        "/etc/nginx/cosyhost-error.html": ROOT / "files/edge/error.html",
+        "/etc/cosyhost/tls": folder / "tls",
+        "/var/lib/cosyhost-tls/public": folder / "tls/public",
+    }
+    texts: dict[str, str] = json.loads(found.read_text("utf-8"))
+    for name, text in texts.items():
+        for there, here in moved.items():
+            text = text.replace(there, str(here))
+        texts[name] = text
     site = folder / "site.conf"
-    text = json.loads(found.read_text("utf-8"))["site.conf"].replace(
-        "/var/log/cosyhost", str(folder)
-    )
-    text = text.replace("/etc/nginx/cosyhost-error.html", str(ROOT / "files/edge/error.html"))
-    text = text.replace("/etc/cosyhost/tls", str(folder / "tls"))
-    site.write_text(text, "utf-8")
-    for part in folder.glob("*.nginx.conf"):  # with TLS: test_tls.py
-        text = part.read_text("utf-8").replace("/etc/cosyhost/tls", str(folder / "tls"))
-        text = text.replace("/var/lib/cosyhost-tls/public", str(folder / "tls/public"))
-        (folder / "tls/nginx.conf").write_text(text, "utf-8")
+    site.write_text(texts["site.conf"], "utf-8")
+    if "nginx.conf" in texts:  # with TLS: test_tls.py
+        (folder / "tls/nginx.conf").write_text(texts["nginx.conf"], "utf-8")
     scratch = "".join(
         f"{name}_temp_path {folder}/{name};"
         for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -421,7 +425,7 @@ def test_the_exporters_address_is_not_the_users(tmp_path: Path) -> None:
     said = {
         "render_templates": [],
         "render_to": str(tmp_path),
-        "render_roles": ["edge"],
+        "render_roles": ["tls", "edge"],
         "redis_hosts": ["one"],
         "edge_listen": ["127.0.0.1:7863"],
     }
