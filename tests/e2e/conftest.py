@@ -27,8 +27,11 @@ SUITES = {"lan": "trixie", "local": "bookworm", "demo": "bookworm"}
 Provisioned = Callable[[Iterable[str]], dict[str, Tier]]
 # How many tiers are provisioned side by side: each run waits for its host about half the time.
 AT_ONCE = 3
+# Tiers that one lane's tests use are provisioned side by side.
+TOGETHER = (("lan", "local"), ("demo",))
 # Lanes run side by side (pytest-xdist), each with hosts of its own; a lane's modules run one after
-# another, and what spoils hosts comes last. The longest lane comes first.
+# another, and what spoils hosts comes last. The longest lane comes first. Of what is tried on each
+# tier, the demo's goes to the lane of that name.
 LANES = {
     "lan": (
         "test_provision", "test_monitoring", "test_front_door", "test_anatomy", "test_refusals",
@@ -37,8 +40,8 @@ LANES = {
     ),
     "away": ("test_offline", "test_backup", "test_readme"),
     "demo": (
-        "test_grafana", "test_preflight", "test_audit_finds", "test_firewall", "test_tls",
-        "test_uninstall",
+        "test_demo_door", "test_grafana", "test_preflight", "test_audit_finds", "test_firewall",
+        "test_tls", "test_uninstall",
     ),
     "volume": ("test_volume",),
     "engine": ("test_engine",),
@@ -61,6 +64,8 @@ class Lanes(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
+        if nodeid.endswith(("[demo]", "-demo]")):
+            return "demo"
         return next((name for name, ours in LANES.items() if Path(file).stem in ours), file)
 
 
@@ -143,10 +148,12 @@ def provisioned(bed: Testbed, control: Path, pytestconfig: pytest.Config) -> Ite
         yield get
 
 
-@pytest.fixture(scope="session")
-def tiers(provisioned: Provisioned) -> dict[str, Tier]:
-    """All tiers."""
-    return provisioned(SUITES)
+@pytest.fixture
+def tier(provisioned: Provisioned, request: pytest.FixtureRequest) -> Tier:
+    """The tier that the test is parametrized with (indirectly)."""
+    name: str = request.param
+    (together,) = (names for names in TOGETHER if name in names)
+    return provisioned(together)[name]
 
 
 def _from_bare_to_audited(tier: Tier) -> None:
