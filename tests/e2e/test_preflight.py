@@ -89,6 +89,32 @@ def test_a_wrong_value_is_refused(bare: Tier, untouched: Host) -> None:
     assert "1048576" in said
 
 
+def test_a_port_of_somebody_else_is_refused_by_name(bare: Tier, untouched: Host) -> None:
+    untouched.run("systemd-run", "--quiet", "--unit=theirs", "python3", "-m", "http.server", "80")
+    waited = "for i in $(seq 50); do ss -Hltn | grep -q ':80 ' && exit; sleep 0.1; done"
+    untouched.run("sh", "-c", waited)
+    mark(untouched)
+    try:
+        said = refusal(bare.play("site"), "COSY-EDGE-PORT")
+        assert "0.0.0.0:80 users:((" in said
+        assert "edge_listen" in said
+    finally:
+        untouched.run("systemctl", "stop", "theirs")
+
+
+def test_a_site_that_was_there_first_stays_reachable(demo: Tier) -> None:
+    theirs = "/etc/nginx/conf.d/theirs.conf"
+    demo.host.put("server { listen 80; server_name theirs.lan; return 204; }\n", theirs)
+    try:
+        run = demo.play("preflight")
+        assert theirs in refusal(run, "COSY-EDGE-SITE")
+        assert run.recap(demo.host.name)["changed"] == 0
+        named = demo.play("preflight", "-e", "edge_server_name=voice.lan")
+        assert named.rc == 0, named.tail
+    finally:
+        demo.host.run("rm", theirs)
+
+
 def test_a_line_that_is_not_there_yet_is_left_to_the_audit(bare: Tier, untouched: Host) -> None:
     mark(untouched)
     run = bare.play("preflight")
