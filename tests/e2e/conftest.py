@@ -41,7 +41,7 @@ LANES = {
     "away": ("test_offline", "test_backup", "test_readme"),
     "demo": (
         "test_demo_door", "test_grafana", "test_preflight", "test_audit_finds", "test_firewall",
-        "test_tls", "test_uninstall",
+        "test_updates", "test_tls", "test_uninstall",
     ),
     "volume": ("test_volume",),
     "engine": ("test_engine",),
