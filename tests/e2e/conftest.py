@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 import yaml
@@ -23,8 +23,8 @@ from tests.audit.connection import hang_up
 from tests.e2e.tier import BUILD, LOCKS, ROOT, Tier, changes, front_door, mark
 from tests.testbed import HostSpec, Testbed, wheelhouse
 
+Way = Callable[[Tier], None]
 SUITES = {"lan": "trixie", "local": "bookworm", "demo": "bookworm"}
-Provisioned = Callable[[Iterable[str]], dict[str, Tier]]
 # How many tiers are provisioned side by side: each run waits for its host about half the time.
 AT_ONCE = 3
 # Tiers that one lane's tests use are provisioned side by side.
@@ -35,8 +35,8 @@ TOGETHER = (("lan", "local"), ("demo",))
 LANES = {
     "lan": (
         "test_provision", "test_monitoring", "test_front_door", "test_anatomy", "test_refusals",
-        "test_browser", "test_shaped_links", "test_dashboards", "test_two_tiers", "test_logs",
-        "test_restart", "test_release", "test_rollback",
+        "test_browser", "test_shaped_links", "test_dashboards", "test_two_tiers", "test_audit_link",
+        "test_logs", "test_restart", "test_release", "test_rollback",
     ),
     "away": ("test_offline", "test_backup", "test_readme"),
     "demo": (
@@ -53,6 +53,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Keep the hosts for a look or another run."""
     parser.addoption("--keep-hosts", action="store_true", help="leave the e2e hosts running")
     parser.addoption("--same-hosts", action="store_true", help="take those that were kept, as is")
+
+
+class Provisioned(Protocol):
+    """Hosts of tiers, which are provisioned when they are first asked for."""
+
+    def __call__(self, names: Iterable[str], *, way: Way = ...) -> dict[str, Tier]:
+        """The tiers by name; `way` is what a host that is bare goes through."""
 
 
 class Lanes(LoadScopeScheduling):  # type: ignore[misc]
@@ -116,14 +123,14 @@ def control() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def provisioned(bed: Testbed, control: Path, pytestconfig: pytest.Config) -> Iterator[Provisioned]:
-    """Tiers by name, each on a host that was bare: checked, provisioned twice, audited."""
+    """Tiers by name, each on a host that was bare."""
     BUILD.mkdir(parents=True, exist_ok=True)
     same, kept = pytestconfig.getoption("--same-hosts"), pytestconfig.getoption("--keep-hosts")
     found: dict[str, Tier] = {}
 
     with ExitStack() as stack:
 
-        def get(names: Iterable[str]) -> dict[str, Tier]:
+        def get(names: Iterable[str], *, way: Way = _to_service) -> dict[str, Tier]:
             specs = {
                 n: HostSpec(f"voice-{n}", SUITES[n], None, None) for n in names if n not in found
             }
@@ -137,7 +144,7 @@ def provisioned(bed: Testbed, control: Path, pytestconfig: pytest.Config) -> Ite
             new = [Tier.on(n, bed, h, control) for n, h in zip(specs, hosts, strict=True)]
             if not same:
                 with ThreadPoolExecutor(AT_ONCE) as pool:
-                    list(pool.map(_from_bare_to_audited, new))
+                    list(pool.map(way, new))
             for tier in new:
                 edge = ROOT / f"inventories/{tier.name}/group_vars/all/edge.yml"
                 listen = yaml.safe_load(edge.read_text(encoding="utf-8"))["edge_listen"][0]
@@ -153,10 +160,15 @@ def tier(provisioned: Provisioned, request: pytest.FixtureRequest) -> Tier:
     """The tier that the test is parametrized with (indirectly)."""
     name: str = request.param
     (together,) = (names for names in TOGETHER if name in names)
-    return provisioned(together)[name]
+    return provisioned(together, way=_checked_and_audited)[name]
 
 
-def _from_bare_to_audited(tier: Tier) -> None:
+def _to_service(tier: Tier) -> None:
+    """For tests that only want a host that serves."""
+    tier.runs["fresh"] = tier.play("site")
+
+
+def _checked_and_audited(tier: Tier) -> None:
     """The runs are kept, for tests to judge; a failed one ends the tier's way."""
     mark(tier.host)
     tier.runs["check"] = tier.play("site", "--check")

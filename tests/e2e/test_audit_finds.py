@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.tier import Run, Tier, changes, mark
-from tests.netns import Namespace, port
 
 SITE = "/etc/nginx/conf.d/cosyhost.conf"
 RULES = "/etc/cosyhost/prometheus/rules.yml"
@@ -178,16 +177,6 @@ def test_the_playbook_runs_the_same_audit(demo: Tier, tmp_path: Path) -> None:
     made = {path.name for path in (tmp_path / "made").iterdir()}
     assert made == {"report.html", "report.json", "junit.xml"}
     assert run.recap("localhost")["failed"] == 0
-
-
-def test_the_audit_names_a_link_that_is_too_slow(lan: Tier) -> None:
-    inside = Namespace(lan.host.netns)
-    with port(inside, "slow0", 100, "full"), port(inside, "half0", 1000, "half"):
-        run = lan.audit("-k", "monitoring")
-    assert failed(run) == {"LINK-SPEED"}, run.tail
-    assert "slow0 negotiated 100 Mbit/s, meant are 1000" in run.output
-    assert "half0 is half duplex" in run.output
-    assert lan.audit("-k", "monitoring").rc == 0
 
 
 def _until_not_ready(tier: Tier) -> None:
