@@ -33,7 +33,7 @@ def test_role_is_small(role: str) -> None:
         for part in ("tasks", "handlers", "vars", "templates")
         for path in (ROOT / "roles" / role / part).glob("*")
     )
-    assert lines <= 560, f"{lines} lines: this is two roles"
+    assert lines <= 620, f"{lines} lines: this is two roles"
 
 
 @pytest.mark.parametrize("role", ROLES)
