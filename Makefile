@@ -24,7 +24,7 @@ export PYTHONPATH := $(CURDIR)/service
 export PYTHONDONTWRITEBYTECODE := 1
 
 # Targets that make hosts or install packages run as root; an ordinary user is taken through sudo.
-ROOT_TARGETS := demo test test-unit test-browser test-e2e test-fuzz bench down tools
+ROOT_TARGETS := demo test test-unit test-browser test-e2e test-nightly test-fuzz bench down tools
 ifneq ($(shell id -u),0)
 ifneq ($(filter $(ROOT_TARGETS),$(MAKECMDGOALS)),)
 ifeq ($(shell command -v sudo),)
@@ -38,7 +38,7 @@ endif
 endif
 
 ifndef HANDED_OVER
-.PHONY: help demo deploy preflight audit backup restore test lint test-unit test-browser test-e2e test-fuzz bench dashboards pictures sbom vuln licences down tools lock
+.PHONY: help demo deploy preflight audit backup restore test lint test-unit test-browser test-e2e test-nightly test-fuzz bench dashboards pictures sbom vuln licences down tools lock
 
 help: ## this list
 	@grep -hE '^[a-z][a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -61,7 +61,7 @@ backup: .venv/ready ## a backup of TIER now
 restore: .venv/ready ## put back what a host of TIER lacks, from its last backup
 	$(PLAY) -i inventories/$(TIER) $(ARGS) playbooks/restore.yml
 
-test: lint test-unit test-browser test-e2e ## everything
+test: lint test-unit test-browser test-e2e ## everything but test-nightly and test-fuzz
 
 lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
 	.venv/bin/ruff check service dashboards tests roles
@@ -79,6 +79,9 @@ test-browser: tools ## the studio's widgets in headless Chromium
 
 test-e2e: tools ## provisions local, lan and demo in the testbed and uses them
 	$(LANES) tests/e2e tests/e2e_testbed $(ARGS)
+
+test-nightly: tools ## what `make test` leaves to the night: volumes and S3, the engine's installation
+	$(LANES) tests/e2e --nightly $(ARGS)
 
 # Not part of `make test`, which runs some hundred cases of each: by hand or nightly.
 test-fuzz: tools ## wrong inputs by the 100,000 for each target: make test-fuzz CASES=1000

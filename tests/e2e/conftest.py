@@ -47,12 +47,15 @@ LANES = {
     "engine": ("test_engine",),
 }  # fmt: skip
 ORDER = [module for lane in LANES.values() for module in lane]
+# Lanes for the night: `make test` is to end well within an hour and a half on two cores.
+NIGHTLY = ("volume", "engine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Keep the hosts for a look or another run."""
     parser.addoption("--keep-hosts", action="store_true", help="leave the e2e hosts running")
     parser.addoption("--same-hosts", action="store_true", help="take those that were kept, as is")
+    parser.addoption("--nightly", action="store_true", help="the lanes of the night, and no others")
 
 
 class Provisioned(Protocol):
@@ -81,9 +84,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
     return Lanes(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort our modules; other folders' tests stay where they are."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort our modules, and leave to the night what is of the night; whole runs only.
+
+    Other folders' tests stay where they are.
+    """
     here = Path(__file__).parent
+    if not any(Path(one.partition("::")[0]).suffix == ".py" for one in config.args):
+        night = {module for lane in NIGHTLY for module in LANES[lane]}
+        wanted = config.getoption("--nightly")
+        left = [item for item in items if (item.path.stem in night) != wanted]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if (item.path.stem in night) == wanted]
     places = [i for i, item in enumerate(items) if item.path.parent == here]
     ours = sorted((items[i] for i in places), key=lambda item: _turn(item.path.stem))
     for place, item in zip(places, ours, strict=True):
