@@ -45,7 +45,8 @@ def ask_ansible(inventories: str) -> Expected:
     """
     bin_dir = Path(sys.executable).parent
     with tempfile.TemporaryDirectory(prefix="cosyhost-audit-") as folder:
-        below, out = Path(folder) / "defaults.yml", Path(folder) / "expected.json"
+        below, out = Path(folder) / "defaults.yml", Path(folder) / "expected"
+        out.mkdir()
         below.write_text(json.dumps({"all": {"vars": role_defaults()}}), encoding="utf-8")
         sources = [part for path in (str(below), *inventories.split(",")) for part in ("-i", path)]
         ran = subprocess.run(
@@ -56,5 +57,6 @@ def ask_ansible(inventories: str) -> Expected:
         )  # fmt: skip
         if ran.returncode:
             raise pytest.UsageError(f"the inventory cannot be read:\n{ran.stdout}{ran.stderr}")
-        document = json.loads(out.read_text(encoding="utf-8"))
-    return Expected(document["groups"], document["values"])
+        found = {path.stem: json.loads(path.read_text("utf-8")) for path in out.glob("*.json")}
+    groups = next(iter(found.values()))["groups"] if found else {}
+    return Expected(groups, {host: found[host]["values"] for host in groups.get("all", [])})

@@ -6,7 +6,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -18,10 +20,20 @@ from tests.fuzz.harness import Run, Target, Totals, fuzz
 _kept: list[int] = []
 
 
+@pytest.fixture(scope="module")
+def fresh() -> Iterator[ProcessPoolExecutor]:
+    """Processes without other tests' threads: the harness forks, and a lock held then is for ever."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+def _fuzzed(name: str) -> Totals:
+    return fuzz(TARGETS[name], cases=300, seed=7, quiet=True)
+
+
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_finds_nothing(name: str) -> None:
-    totals = fuzz(TARGETS[name], cases=300, seed=7, quiet=True)
-    assert totals == Totals(name, cases=300)
+def test_a_target_finds_nothing(name: str, fresh: ProcessPoolExecutor) -> None:
+    assert fresh.submit(_fuzzed, name).result() == Totals(name, cases=300)
 
 
 def _die() -> None:
@@ -58,11 +70,9 @@ FOUND: dict[str, tuple[Callable[[], None], Totals]] = {
 }
 
 
-@pytest.mark.parametrize("what", FOUND)
-def test_the_harness_finds(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(harness, "CORPUS", tmp_path)
-    monkeypatch.setattr(harness, "HANG_S", 0.5)
-    act, expected = FOUND[what]
+def _found(what: str, corpus: Path) -> Totals:
+    harness.CORPUS, harness.HANG_S = corpus, 3.0
+    act, _ = FOUND[what]
 
     @contextmanager
     def opened() -> Iterator[Run]:
@@ -70,6 +80,12 @@ def test_the_harness_finds(what: str, tmp_path: Path, monkeypatch: pytest.Monkey
 
     bad = harness.case(Target("t", lambda rng: rng.randbytes(4), opened), 1, 30)
     target = Target("t", lambda rng: b"30" if (made := rng.randbytes(4)) == bad else made, opened)
-    assert fuzz(target, cases=40, seed=1, quiet=True) == expected
+    return fuzz(target, cases=40, seed=1, quiet=True)
+
+
+@pytest.mark.parametrize("what", FOUND)
+def test_the_harness_finds(what: str, tmp_path: Path, fresh: ProcessPoolExecutor) -> None:
+    expected = FOUND[what][1]
+    assert fresh.submit(_found, what, tmp_path).result() == expected
     kept = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     assert kept == ([b"30"] if expected.crashes + expected.hangs + expected.server_errors else [])
