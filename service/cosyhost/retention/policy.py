@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple
 
 # An output that was written or fetched so lately is in somebody's hands.
 IN_USE_S = 900.0
 
 _BUCKETS = 1024
-# Names of so many cost 25 MB.
+# Names of so many cost 10 MB.
 NAMES = 250_000
 
 
@@ -29,7 +30,7 @@ class Kept:
 
     `oldest` is the first of the times.
 
-    `names` are kept for that many only, to save them a second listing; then it is None.
+    Names are kept for `NAMES` only, to save them a second listing; `pages` is None then.
     """
 
     def __init__(self) -> None:
@@ -37,7 +38,24 @@ class Kept:
         self.oldest = float("inf")
         self.times = array("d")
         self.sizes = array("q")
-        self.names: list[str] | None = []
+        self.pages: list[str] | None = []
+
+    def add(self, names: Iterable[str], times: Collection[float], sizes: Collection[int]) -> None:
+        """Enter what may go; at least one."""
+        self.bytes += sum(sizes)
+        self.oldest = min(self.oldest, min(times))
+        self.times.extend(times)
+        self.sizes.extend(sizes)
+        if len(self.times) > NAMES:
+            self.pages = None
+        if self.pages is not None:
+            # In one piece they take half the memory and a third of the time; none has a zero in it.
+            self.pages.append("\0".join(names))
+
+    def remembered(self, pages: list[str]) -> Iterator[tuple[str, float, int]]:
+        """Name, time and size of each of `pages`."""
+        names = (name for page in pages for name in page.split("\0"))
+        return zip(names, self.times, self.sizes, strict=True)
 
 
 class Cutoff:

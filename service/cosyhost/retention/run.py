@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from itertools import compress, islice
 
 from cosyhost.retention.places import PAGE, Page, Place
-from cosyhost.retention.policy import IN_USE_S, NAMES, Kept, Policy, cutoff
+from cosyhost.retention.policy import IN_USE_S, Kept, Policy, cutoff
 
 
 class Report:
@@ -101,7 +101,7 @@ class _Run:
                 continue
             # Mostly a whole page stays: three looks at it instead of one at each file.
             if before <= min(changed) and max(changed) <= used_since and max(used) <= used_since:
-                self._keep(kept, names, changed, sizes)
+                kept.add(names, changed, sizes)
             else:
                 self._sort(page, kept, before, used_since)
             report.seen_files += len(names)
@@ -113,36 +113,37 @@ class _Run:
 
     def _sort(self, page: Page, kept: Kept, before: float, used_since: float) -> None:
         """Delete of a page what is too old; what is in use stays, and doesn't count as the rest."""
-        report, old, free = self.report, [], []
-        for found in zip(*page, strict=True):
-            name, changed, used, size = found
-            if changed > used_since or used_since < used <= self.now:
-                report.in_use_files += changed < before
-                kept.bytes += size
-            elif changed < before:
-                old.append(name)
-                report.old_bytes += size
-            else:
-                free.append(found)
-        report.old_files += len(old)
-        if free:
-            names, times, _, sizes = zip(*free, strict=True)
-            self._keep(kept, names, times, sizes)
+        names, changed, used, sizes = page
+        if max(changed) > used_since or max(used) > used_since:
+            names, changed, sizes = self._free(page, kept, before, used_since)
+        old = [when < before for when in changed]
+        young = [not one for one in old]
+        gone = list(compress(names, old))
+        self.report.old_files += len(gone)
+        self.report.old_bytes += sum(compress(sizes, old))
+        if len(gone) < len(names):
+            kept.add(
+                compress(names, young), list(compress(changed, young)), list(compress(sizes, young))
+            )
         if not self.dry:
-            self.place.remove(old)
+            self.place.remove(gone)
 
-    @staticmethod
-    def _keep(
-        kept: Kept, names: Sequence[str], changed: Sequence[float], sizes: Sequence[int]
-    ) -> None:
-        kept.bytes += sum(sizes)
-        kept.oldest = min(kept.oldest, min(changed))
-        kept.times.extend(changed)
-        kept.sizes.extend(sizes)
-        if kept.names is not None:
-            kept.names += names
-            if len(kept.names) > NAMES:
-                kept.names = None
+    def _free(
+        self, page: Page, kept: Kept, before: float, used_since: float
+    ) -> tuple[list[str], list[float], list[int]]:
+        """Names, times and sizes of what is in nobody's hands; the rest is only counted."""
+        free = []
+        for name, changed, used, size in zip(*page, strict=True):
+            if changed > used_since or used_since < used <= self.now:
+                self.report.in_use_files += changed < before
+                kept.bytes += size
+            else:
+                free.append((name, changed, size))
+        return (
+            [name for name, _, _ in free],
+            [changed for _, changed, _ in free],
+            [size for _, _, size in free],
+        )
 
     def _before(self) -> float:
         """What changed before goes for its age."""
@@ -175,8 +176,8 @@ class _Run:
 
     def _candidates(self, kept: Kept) -> Iterator[Iterable[tuple[str, float, int]]]:
         """What may go: remembered, or listed once more."""
-        if kept.names is not None:
-            remembered = zip(kept.names, kept.times, kept.sizes, strict=True)
+        if kept.pages is not None:
+            remembered = kept.remembered(kept.pages)
             while page := list(islice(remembered, PAGE)):
                 yield page
             return

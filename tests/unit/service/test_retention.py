@@ -15,7 +15,7 @@ import pytest
 from cosyhost import cli
 from cosyhost.config import Store, load
 from cosyhost.errors import Problem
-from cosyhost.retention import Policy, Report, chore, run
+from cosyhost.retention import Policy, Report, chore, policy, run
 from cosyhost.retention.places import place_of
 from cosyhost.retention.policy import Kept, cutoff
 from cosyhost.web import intake
@@ -88,6 +88,18 @@ def test_age_and_quota_together_count_nothing_twice(root: Path) -> None:
         report = go(root, Policy(24 * 3600, 2000, 0), dry=dry)
         assert (report.old_files, report.excess_files) == (1, 1)
     assert names(root) == {"1.wav", "2.wav"}
+
+
+def test_names_that_were_too_many_to_keep_are_listed_again(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "NAMES", 3)
+    put(root, "old.wav", 60)
+    for age in range(1, 11):
+        put(root, f"{age}.wav", age)
+    report = go(root, Policy(24 * 3600, 4500, 0))
+    assert names(root) == {"1.wav", "2.wav", "3.wav", "4.wav"}
+    assert (report.old_files, report.excess_files) == (1, 6)
 
 
 def test_free_space_is_made_oldest_first(root: Path) -> None:
