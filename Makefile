@@ -72,7 +72,7 @@ lint: .venv/ready ## ansible-lint, yamllint, ruff, mypy, import-linter
 	ANSIBLE_HOME=build/ansible .venv/bin/ansible-lint --offline --strict
 
 test-unit: tools ## tests that need no host
-	$(SIDE_BY_SIDE) tests/unit tests/roles tests/dashboards tests/engine_contract tests/faults tests/fuzz $(ARGS)
+	$(SIDE_BY_SIDE) tests/unit tests/roles tests/dashboards tests/engine_contract tests/faults tests/fuzz tests/abuse $(ARGS)
 
 test-browser: tools ## the studio's widgets in headless Chromium
 	$(SIDE_BY_SIDE) tests/browser $(ARGS)

@@ -158,7 +158,8 @@ def door(tier: str, folder: Path, **values: Any) -> Iterator[Door]:
     )
     main = folder / "nginx.conf"
     main.write_text(
-        f"daemon off; pid {folder}/pid; error_log {folder}/error.log; events {{}}\n"
+        f"daemon off; pid {folder}/pid; error_log {folder}/error.log;\n"
+        "worker_processes 2; events { worker_connections 768; }\n"  # Debian's
         f"http {{ {scratch} include {site}; }}\n"
     )
     folder.chmod(0o755)

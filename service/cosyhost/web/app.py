@@ -33,6 +33,8 @@ from cosyhost.web import (
 )
 from cosyhost.web.caching import NoStore
 from cosyhost.web.download_clock import DownloadClock
+from cosyhost.web.origin import SameOrigin
+from cosyhost.web.paths import NoSuchName
 from cosyhost.web.policy import ContentPolicy
 from cosyhost.web.services import Services, open_services
 from cosyhost.web.upload_clock import UploadClock
@@ -82,6 +84,8 @@ def create_app(config: Config, password: str | None) -> FastAPI:
     app.add_middleware(NoStore)
     app.add_middleware(ContentPolicy)
     app.add_middleware(UploadClock, limit_bytes=config.limits.body_bytes)
+    app.add_middleware(SameOrigin)
+    app.add_middleware(NoSuchName)
     problems.install(app, services)
     for module in (speech, live, voices, uploads, jobs, netcheck, health, admin):
         app.include_router(module.router)
