@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -26,7 +27,7 @@ def _chunk(data: bytes) -> bytes:
     return b"%x\r\n%s\r\n0\r\n\r\n" % (len(data), data)
 
 
-PROBES = {
+PROBES: dict[str, Callable[[bytes], bytes]] = {
     "length over chunks": lambda inner: _head(
         "Content-Length: 4", "Transfer-Encoding: chunked") + b"0\r\n\r\n" + inner,
     "chunks over length": lambda inner: _head(
