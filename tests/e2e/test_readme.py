@@ -22,6 +22,8 @@ INLINE = re.compile(r"`(make [^`]+)`")
 # What runs these tests, is run by hand because it takes an idle machine, or needs what is fetched.
 RUN_ELSEWHERE = {
     "make test",
+    "make test-nightly",
+    "make test-fuzz",
     "make bench BENCH=provision",
     "make bench BENCH=speech",
     "make bench BENCH=overhead",
@@ -34,6 +36,7 @@ RUN_ELSEWHERE = {
     "make vuln DB=build/osv",
     "make bench BENCH=monitoring",
     "make bench BENCH=retention",
+    "make bench BENCH=hardening",
 }
 # `make down` ends every host of its testbed: it gets one of its own.
 TESTBED = "readme"
