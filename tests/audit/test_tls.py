@@ -55,7 +55,8 @@ def test_the_certificate_is_for_every_name_and_lasts(
 )
 def test_old_protocols_are_refused(host: Host, at: tuple[str, int]) -> None:
     for version, named in ((1, "TLS 1.0"), (2, "TLS 1.1")):
-        said = host.check_output("python3 -c %s %s %s %s", GREET, at[0].strip("[]"), at[1], version)
+        told = (GREET, at[0].strip("[]"), str(at[1]), str(version))
+        said = host.check_output("python3 -c %s %s %s %s", *told)
         assert REFUSED.fullmatch(said), f"{named} is answered with {said or 'nothing'}"
 
 

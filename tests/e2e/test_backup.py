@@ -283,7 +283,8 @@ def test_a_server_that_shows_another_key_or_none_is_not_trusted(
     other = hashlib.sha256(b"another").hexdigest()
     fresh.host.run("sh", "-c", f"chmod 600 {known}; echo '{vault.host.ip} {other}' >{known}")
     said = refusal(fresh.play("restore"), "COSY-BACKUP-UNREACHABLE")
-    assert "Host key verification failed" in said
+    # ssh's two sentences about it; the last that restic got to hear is passed on.
+    assert re.search("Host key verification failed|No .* host key is known", said)
     fresh.host.run("sh", "-c", f"cp /root/known {known}; chmod 400 {known}")
     vault.host.kill()
     refusal(fresh.play("restore"), "COSY-BACKUP-UNREACHABLE")
