@@ -180,7 +180,9 @@ class Repository:
             "RESTIC_CACHE_DIR": str(CACHE),
             **{str(name): str(value) for name, value in more.items()},
         }
-        self._command = ["restic", *_through_ssh(self.where, folder)]
+        self._ssh = _ssh(self.where, folder)
+        through = ["-o", f"sftp.command={' '.join(self._ssh)}"] if self._ssh else []
+        self._command = ["restic", *through]
 
     @property
     def shown(self) -> str:
@@ -199,7 +201,21 @@ class Repository:
             return Said(-1, "", err or f"no answer in {timeout:g} s")
         except FileNotFoundError:
             raise _not_installed() from None
-        return Said(ran.returncode, ran.stdout, ran.stderr)
+        return Said(ran.returncode, ran.stdout, self._why(ran.stderr))
+
+    def _why(self, words: str) -> str:
+        """restic may end before it has passed on why ssh did: then ssh is asked itself."""
+        if not self._ssh or "sftp session" not in words or "subprocess ssh: " in words:
+            return words
+        try:
+            ran = subprocess.run(
+                self._ssh, env=self._environment, stdin=subprocess.DEVNULL, capture_output=True,
+                text=True, errors="replace", timeout=PATIENCE_S, check=False,
+            )  # fmt: skip
+        except (subprocess.TimeoutExpired, FileNotFoundError):
+            return words
+        said = [line for line in ran.stderr.splitlines() if line.strip()]
+        return "".join(f"subprocess ssh: {line}\n" for line in said) + words
 
     def must(self, *arguments: str, timeout: float | None = None) -> Said:
         """Run restic, which must succeed.
@@ -277,8 +293,8 @@ class Repository:
         )
 
 
-def _through_ssh(where: str, folder: Path) -> list[str]:
-    """For sftp: ssh with this service's key and known hosts, and nobody's settings."""
+def _ssh(where: str, folder: Path) -> list[str]:
+    """For sftp: ssh with this service's key and known hosts, and nobody's settings; else none."""
     if not where.startswith("sftp:"):
         return []
     parts = urlsplit(where)
@@ -288,13 +304,12 @@ def _through_ssh(where: str, folder: Path) -> list[str]:
         to += [f"-p{parts.port}"] if parts.port else []
     else:
         to = [where.removeprefix("sftp:").partition(":")[0]]
-    ssh = [
+    return [
         "ssh", "-F", "none", "-i", f"{folder}/backup_ssh_key", "-oIdentitiesOnly=yes",
         f"-oUserKnownHostsFile={folder}/backup_known_hosts", "-oGlobalKnownHostsFile=/dev/null",
         "-oStrictHostKeyChecking=yes", "-oBatchMode=yes", "-oConnectTimeout=20",
         "-oServerAliveInterval=15", *to, "-s", "sftp",
     ]  # fmt: skip
-    return ["-o", f"sftp.command={' '.join(ssh)}"]
 
 
 # Saving

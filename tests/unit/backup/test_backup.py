@@ -286,8 +286,8 @@ def test_only_a_lost_repository_is_made_anew_and_only_when_asked(saved: Place) -
     ],
 )
 def test_ssh_gets_the_services_own_key_and_known_hosts(address: str, ends: str) -> None:
-    _, command = backup._through_ssh(address, Path("/run/c"))
-    assert command.startswith("sftp.command=ssh -F none -i /run/c/backup_ssh_key ")
+    command = " ".join(backup._ssh(address, Path("/run/c")))
+    assert command.startswith("ssh -F none -i /run/c/backup_ssh_key ")
     assert "UserKnownHostsFile=/run/c/backup_known_hosts" in command
     assert command.endswith(ends)
     assert "," not in command  # restic splits its options there
@@ -300,6 +300,23 @@ def test_where_ssh_ended_its_own_words_are_told() -> None:
     )
     assert backup.Said(1, "", err).last == "ssh: Host key verification failed."
     assert backup.Said(1, "", "waiting\nFatal: it is full\n").last == "it is full"
+
+
+def test_ssh_is_asked_itself_where_restic_ended_before_it_told(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "bin/ssh"  # of a server that shows another key
+    ssh.parent.mkdir()
+    ssh.write_text("#!/bin/sh\necho 'Host key verification failed.' >&2\nexit 255\n", "utf-8")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ssh.parent}:{os.environ['PATH']}")
+    place.credential("backup_repository", "sftp:backup@nas:/srv/a")
+    repository = backup.Repository()
+    late = "Fatal: unable to open repository: unable to start the sftp session, error: EOF\n"
+    assert backup.Said(1, "", repository._why(late)).last == "ssh: Host key verification failed."
+    told = f"subprocess ssh: it told\n{late}"
+    assert repository._why(told) == told
+    assert repository._why("Fatal: it is full\n") == "Fatal: it is full\n"
 
 
 def test_an_address_is_shown_without_its_password(place: Place) -> None:
