@@ -1,8 +1,8 @@
 """What the hardened door costs: requests and jobs through the demo's site, beside a bare proxy.
 
 The same nginx twice before the same web process, worker and Redis: with the demo's rendered site
-(limits, maps, headers, policy, and its log and gzip, which cost too), and with `proxy_pass` alone. In
-turns, medians of the rounds.
+(limits, maps, headers, policy, and its log and gzip, which cost too), and with `proxy_pass` alone.
+In turns, medians of the rounds.
 Not in it: the units' sandboxes, which need a booted systemd (a system call filter is a comparison
 of a number in the kernel), and what the service checks by itself on both ways.
 
